@@ -1,0 +1,63 @@
+# The commands people use. `make help` lists them.
+#
+# Variables:
+#   PROFILE=dev|release  how `demo` is built; dev shares its build with `test`, release is what you would run
+#   SEEDS=50             `sim`: how many seeds to try, from SEED on
+#   SEED=1               `sim`: the first seed; alone, the only one
+#   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
+#   KEEP=1               `demo`: leave the data folder and the logs behind
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test check fix sim bench
+
+PROFILE ?= dev
+BENCH ?=
+bins := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+# nextest kills what is stuck (.config/nextest.toml); without it the whole run has a limit.
+nextest := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+run_tests := $(if $(nextest),cargo nextest run --profile ci,timeout --kill-after=10s 60m cargo test)
+
+# The simulator is another flavour of every crate: a target folder of its own keeps both warm. Optimised a little,
+# because a seed costs seconds of CPU otherwise, and with debug assertions, because it looks for broken ones.
+sim_env := RUSTFLAGS="--cfg madsim" CARGO_TARGET_DIR=target/sim CARGO_PROFILE_DEV_OPT_LEVEL=1
+SEEDS ?= $(if $(filter command line environment,$(origin SEED)),1,50)
+SEED ?= 1
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@sed -n 's/^#   /    /p' Makefile
+
+deps: ## install what a Debian machine with Rust lacks, or say what that is
+	@.ci/deps
+
+demo: deps ## build, start three nodes in three zones, kill the leader, lose nothing
+	cargo build --profile $(PROFILE) --workspace --bins
+	@BIN=$(bins) KEEP=$(KEEP) deploy/demo.sh
+
+test: deps ## every test: unit, tidy, processes, documentation, simulation
+	cargo build --workspace --bins
+	$(run_tests) --workspace
+	cargo test --workspace --doc
+	$(MAKE) --no-print-directory sim
+
+check: deps ## formatting, lints, tidy: what a commit must pass before its tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --test tidy
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "skipped: cargo-deny is not installed"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck deploy/*.sh .ci/*; else echo "skipped: shellcheck is not installed"; fi
+
+fix: deps ## let the tools repair formatting and lints
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+sim: deps ## run the simulation tests: SEEDS=50 of them, or SEED=1234 alone
+	HOLDFAST_SIM_SEED=$(SEED) HOLDFAST_SIM_SEEDS=$(SEEDS) $(sim_env) $(run_tests) -p holdfast-jepsen --test sim
+
+bench: deps ## measure this build, and etcd where it is installed, into docs/BENCHMARKS.md
+	cargo build --release --workspace --bins
+	cargo run --release -p holdfast-jepsen --bin bench -- $(BENCH)

@@ -1,0 +1,13 @@
+//! Proof by trying to break it: worlds in which a cluster runs, and what is done to it there.
+//!
+//! ```text
+//!   world/sim       the node's own `Node::start` in one process: simulated links, clocks and disks, from one seed
+//!   bin/bench       a load generator that drives our cluster and an etcd cluster in turn
+//!   tests/process   real processes, real files, real etcdctl
+//! ```
+//!
+//! The simulator exists only with `--cfg madsim`; see `docs/TESTING.md`.
+
+#[cfg(not(madsim))]
+pub mod bench;
+pub mod world;

@@ -1,0 +1,4 @@
+//! The worlds a cluster can run in.
+
+#[cfg(madsim)]
+pub mod sim;

@@ -1,0 +1,72 @@
+//! Where the programs are that a test starts.
+
+use std::path::{Path, PathBuf};
+
+/// Programs that are not ours: a test that needs one is skipped, aloud, where it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Etcd,
+    Etcdctl,
+}
+
+impl Program {
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Etcd => "HOLDFAST_ETCD_BIN",
+            Self::Etcdctl => "HOLDFAST_ETCDCTL_BIN",
+        }
+    }
+
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Etcdctl => "etcdctl",
+        }
+    }
+}
+
+/// The program's file: the one that its variable names, or the first in PATH.
+pub fn find(program: Program) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(program.variable()) {
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "{} names {}, which is no file", program.variable(), named.display());
+        return Some(named);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program.file_name())).find(|file| file.is_file())
+}
+
+/// The server under test.
+///
+/// # Panics
+/// If it was not built.
+pub fn holdfast_bin() -> PathBuf {
+    ours("HOLDFAST_BIN", "holdfast")
+}
+
+/// The command line client.
+///
+/// # Panics
+/// If it was not built.
+pub fn holdfastctl_bin() -> PathBuf {
+    ours("HOLDFASTCTL_BIN", "holdfastctl")
+}
+
+/// A binary of this workspace: the named one, or the one beside the folder that this test runs from.
+fn ours(variable: &str, name: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os(variable) {
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "{variable} names {}, which is no file", named.display());
+        return named;
+    }
+    let this_test = std::env::current_exe().expect("a running test has a file");
+    // target/debug/deps/kill-0123 -> target/debug/holdfast
+    let built = this_test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|file| is_program(file));
+    built.unwrap_or_else(|| {
+        panic!("{name} is not beside {}: run `cargo build --workspace --bins`, or set {variable}", this_test.display())
+    })
+}
+
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}

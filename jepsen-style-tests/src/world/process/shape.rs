@@ -1,0 +1,60 @@
+//! What kind of cluster a test wants.
+
+/// Which server the nodes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Holdfast,
+    Etcd,
+}
+
+/// The shape of a cluster: a server, a zone for each node, and further flags for all of them.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub server: Server,
+    /// One node for each. etcd knows no zones; there they only count.
+    pub zones: Vec<String>,
+    /// Given to every node, after the flags that every node needs.
+    pub flags: Vec<String>,
+}
+
+const ZONES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+impl Shape {
+    /// That many nodes, each in a zone of its own.
+    pub fn of(server: Server, nodes: usize) -> Self {
+        let zones = ZONES.iter().cycle().take(nodes).map(|zone| (*zone).to_owned()).collect();
+        Self { server, zones, flags: Vec::new() }
+    }
+
+    pub fn holdfast(nodes: usize) -> Self {
+        Self::of(Server::Holdfast, nodes)
+    }
+
+    pub fn etcd(nodes: usize) -> Self {
+        Self::of(Server::Etcd, nodes)
+    }
+
+    /// Holdfast, unless `HOLDFAST_JEPSEN_SERVER=etcd`.
+    ///
+    /// # Panics
+    /// If the variable says something else.
+    pub fn from_env(nodes: usize) -> Self {
+        match std::env::var("HOLDFAST_JEPSEN_SERVER").as_deref() {
+            Err(_) | Ok("holdfast") => Self::holdfast(nodes),
+            Ok("etcd") => Self::etcd(nodes),
+            Ok(other) => panic!("HOLDFAST_JEPSEN_SERVER is {other:?}; it may be holdfast or etcd"),
+        }
+    }
+
+    #[must_use]
+    pub fn zones(mut self, zones: &[&str]) -> Self {
+        self.zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
+        self
+    }
+
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.flags.push(format!("{name}={value}"));
+        self
+    }
+}

@@ -1,0 +1,52 @@
+//! A cluster in one thread: every node started by the server's own `Node::start`, over simulated links, clocks and
+//! disks.
+//!
+//! ```text
+//!   seed -> madsim's executor, timer, network, chance
+//!             n1 10.0.0.1  FaultyDisk  memory engine  clock   \
+//!             n2 10.0.0.2  FaultyDisk  memory engine  clock    }  real tonic, real protobuf, real openraft
+//!             n3 10.0.0.3  FaultyDisk  memory engine  clock   /
+//!             client 10.0.0.100
+//!   every log line and every step of the story -> Trace, with the simulated time
+//! ```
+//!
+//! The trace is the proof of determinism: equal seeds give equal traces, to the byte, in any process.
+
+mod cluster;
+mod story;
+mod trace;
+
+pub use cluster::{Cluster, ClusterOptions, NodeIndex};
+pub use story::failover;
+pub use trace::Trace;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Runs a story under a seed, in a thread of its own, and returns its trace. A panic in the story or in any node is
+/// the caller's panic, with the seed in its message.
+pub fn run<F, Fut>(seed: u64, limit: Duration, story: F) -> Trace
+where
+    F: FnOnce(Trace) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let trace = Trace::default();
+    let inside = trace.clone();
+    // madsim seeds the hash maps of the standard library once a thread: a seed needs a fresh one.
+    let thread = std::thread::Builder::new().name(format!("seed-{seed}")).spawn(move || {
+        let _logs = inside.capture();
+        let mut runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
+        runtime.set_time_limit(limit);
+        runtime.block_on(story(inside.clone()));
+    });
+    let joined = thread.expect("a thread for the seed").join();
+    if let Err(panic) = joined {
+        let said = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
+            .unwrap_or_default();
+        panic!("seed {seed} failed: {said}\nthe end of its trace:\n{}\nreplay: make sim SEED={seed}", trace.tail(60));
+    }
+    trace
+}

@@ -1,0 +1,72 @@
+//! The simulator: `make sim SEEDS=50`, or `make sim SEED=1234` to replay one seed with its trace.
+//!
+//! Seeds come from HOLDFAST_SIM_SEED (the first) and HOLDFAST_SIM_SEEDS (how many).
+
+#![cfg(madsim)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use holdfast_jepsen::world::sim;
+
+const STORY_LIMIT: Duration = Duration::from_secs(600);
+
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")),
+        Err(_) => default,
+    }
+}
+
+#[test]
+fn failover_under_many_seeds() {
+    let first = number("HOLDFAST_SIM_SEED", 1);
+    let seeds = number("HOLDFAST_SIM_SEEDS", 5);
+    for seed in first..first + seeds {
+        let trace = sim::run(seed, STORY_LIMIT, sim::failover);
+        println!("seed {seed}: {}", trace.tail(1).trim());
+        if seeds == 1 {
+            println!("{}", trace.text());
+        }
+    }
+}
+
+/// Prints a trace and nothing else; the test below runs it in processes of its own.
+#[test]
+#[ignore = "a part of one_seed_gives_one_trace_in_two_processes"]
+fn print_trace() {
+    let seed = number("HOLDFAST_SIM_SEED", 1);
+    // A run before the one that counts: state left over in the process must not show.
+    for _ in 0..number("HOLDFAST_SIM_RUNS_BEFORE", 0) {
+        sim::run(seed + 1, STORY_LIMIT, sim::failover);
+    }
+    println!("TRACE-BEGIN\n{}TRACE-END", sim::run(seed, STORY_LIMIT, sim::failover).text());
+}
+
+fn trace_of_another_process(seed: u64, runs_before: u64) -> String {
+    let this_test = std::env::current_exe().expect("a running test has a file");
+    let output = Command::new(this_test)
+        .args(["--exact", "print_trace", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("HOLDFAST_SIM_SEED", seed.to_string())
+        .env("HOLDFAST_SIM_RUNS_BEFORE", runs_before.to_string())
+        .output()
+        .expect("the test can start itself");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("a trace is text");
+    let begin = text.find("TRACE-BEGIN").expect("a trace begins");
+    let end = text.find("TRACE-END").expect("a trace ends");
+    text[begin..end].to_owned()
+}
+
+#[test]
+fn one_seed_gives_one_trace_in_two_processes() {
+    let seed = number("HOLDFAST_SIM_SEED", 1);
+    let one = trace_of_another_process(seed, 0);
+    let two = trace_of_another_process(seed, 1);
+    assert!(one.lines().count() > 50, "the trace is suspiciously short:\n{one}");
+    if one != two {
+        let at = one.lines().zip(two.lines()).position(|(a, b)| a != b);
+        panic!("seed {seed} gave two traces; they part at line {at:?}");
+    }
+    assert_ne!(one, trace_of_another_process(seed + 1, 0), "two seeds gave one trace: the seed is not used");
+}

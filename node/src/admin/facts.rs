@@ -1,0 +1,69 @@
+//! Collecting what a scrape shows.
+
+use crate::metrics::{Facts, RaftMetrics};
+use crate::mvcc;
+use crate::ops::{NodeState, Ops, OpsError};
+use crate::rt;
+
+/// The node as it is now.
+pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
+    let standing = ops.standing();
+    let members = ops.members();
+    let usage = ops.usage()?;
+    let watch = ops.hub().counts();
+    let state = ops.node_state();
+    let engine = ops.store().engine();
+    let (revision, compact_revision) = {
+        let view = engine.view();
+        (mvcc::revision(&*view)?, mvcc::compacted(&*view)?)
+    };
+    Ok(Facts {
+        has_leader: standing.leader.is_some(),
+        is_leader: standing.leads,
+        is_learner: members.get(ops.me()).is_some_and(|me| !me.votes),
+        state: state.name(),
+        term: standing.term,
+        last_log_index: standing.last_log_index,
+        committed_index: standing.committed_index,
+        applied_index: standing.applied_index,
+        snapshot_index: standing.snapshot_index,
+        purged_index: standing.purged_index,
+        proposals_waiting: ops.proposals_waiting() as u64,
+        log_holes: match &state {
+            NodeState::RepairingLog { holes } => holes.len() as u64,
+            NodeState::Ok | NodeState::ReadOnlySpace => 0,
+        },
+        members: members.members.len() as u64,
+        voters: members.voters().count() as u64,
+        zones_that_hold_a_quorum: members.zones_that_hold_a_quorum().len() as u64,
+        db_bytes: usage.total_bytes,
+        db_live_bytes: usage.live_bytes,
+        quota_bytes: ops.limits().quota_bytes_max,
+        revision: revision.0,
+        compact_revision: compact_revision.0,
+        watch_streams: watch.streams as u64,
+        watchers: watch.watchers as u64,
+        slow_watchers: watch.slow_watchers as u64,
+        pending_events: watch.pending_events as u64,
+        leases: ops.lease_ids()?.len() as u64,
+    })
+}
+
+/// Counts the leaders this member sees come, for as long as Raft runs.
+pub fn count_leader_changes(ops: &Ops, metrics: &RaftMetrics) {
+    let (ops, changes) = (ops.clone(), metrics.leader_changes.clone());
+    rt::spawn(async move {
+        let mut standing = ops.replica().watch_standing();
+        let mut last = None;
+        loop {
+            let now = ops.replica().leader();
+            if now.is_some() && now != last {
+                changes.inc();
+                last = now;
+            }
+            if ops.replica().changed(&mut standing).await.is_err() {
+                return;
+            }
+        }
+    });
+}

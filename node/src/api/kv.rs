@@ -1,0 +1,156 @@
+//! KV: read, write, delete, transact, compact.
+
+use holdfast_proto::etcdserverpb::kv_server::Kv;
+use holdfast_proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+};
+use holdfast_proto::log::outcome::Result as Outcome;
+use tonic::{Request, Response, Status};
+
+use super::gate::{AtLearner, Call, Gate, Rpc};
+use super::outcome::work_died;
+use crate::metrics::RpcKind::Unary;
+use crate::mvcc;
+use crate::rt;
+use crate::state::{command, read_txn, validate};
+use crate::types::Revision;
+
+const SERVICE: &str = "etcdserverpb.KV";
+
+pub struct KvService {
+    gate: Gate,
+    range: Rpc,
+    put: Rpc,
+    delete_range: Rpc,
+    txn: Rpc,
+    compact: Rpc,
+}
+
+impl KvService {
+    pub fn new(gate: &Gate) -> Self {
+        Self {
+            gate: gate.clone(),
+            range: gate.rpc(Unary, SERVICE, "Range"),
+            put: gate.rpc(Unary, SERVICE, "Put"),
+            delete_range: gate.rpc(Unary, SERVICE, "DeleteRange"),
+            txn: gate.rpc(Unary, SERVICE, "Txn"),
+            compact: gate.rpc(Unary, SERVICE, "Compact"),
+        }
+    }
+
+    async fn answer_range(&self, request: RangeRequest, call: Call) -> Result<RangeResponse, Status> {
+        validate::range(&request)?;
+        if !request.serializable {
+            self.gate.read_barrier(call).await?;
+        }
+        let engine = self.gate.ops().store().engine();
+        // One key is a look-up or two; a range may be the whole store.
+        let mut response = if request.range_end.is_empty() {
+            mvcc::range(&*engine.view(), &request)?
+        } else {
+            rt::blocking(move || mvcc::range(&*engine.view(), &request)).await.map_err(work_died)??
+        };
+        self.gate.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn answer_put(&self, request: PutRequest, call: Call) -> Result<PutResponse, Status> {
+        validate::put(&request)?;
+        let mut response = self
+            .gate
+            .propose(command::put(request), call, |outcome| match outcome {
+                Outcome::Put(put) => Some(put),
+                _ => None,
+            })
+            .await?;
+        self.gate.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn answer_delete_range(
+        &self,
+        request: DeleteRangeRequest,
+        call: Call,
+    ) -> Result<DeleteRangeResponse, Status> {
+        validate::delete_range(&request)?;
+        let mut response = self
+            .gate
+            .propose(command::delete_range(request), call, |outcome| match outcome {
+                Outcome::DeleteRange(deleted) => Some(deleted),
+                _ => None,
+            })
+            .await?;
+        self.gate.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn answer_txn(&self, request: TxnRequest, call: Call) -> Result<TxnResponse, Status> {
+        validate::txn(&request, self.gate.ops().limits().txn_ops_max)?;
+        let mut response = if validate::is_read_only(&request) {
+            self.read_in_txn(request, call).await?
+        } else {
+            self.gate
+                .propose(command::txn(request), call, |outcome| match outcome {
+                    Outcome::Txn(txn) => Some(txn),
+                    _ => None,
+                })
+                .await?
+        };
+        self.gate.complete(&mut response.header);
+        Ok(response)
+    }
+
+    /// A transaction that changes nothing needs no place in the log.
+    async fn read_in_txn(&self, request: TxnRequest, call: Call) -> Result<TxnResponse, Status> {
+        if !validate::is_serializable(&request) {
+            self.gate.read_barrier(call).await?;
+        }
+        let engine = self.gate.ops().store().engine();
+        Ok(rt::blocking(move || read_txn(&*engine.view(), &request)).await.map_err(work_died)??)
+    }
+
+    async fn answer_compact(&self, request: CompactionRequest, call: Call) -> Result<CompactionResponse, Status> {
+        let physical = request.physical.then_some(Revision(request.revision));
+        let mut response = self
+            .gate
+            .propose(command::compact(request), call, |outcome| match outcome {
+                Outcome::Compact(compacted) => Some(compacted),
+                _ => None,
+            })
+            .await?;
+        if let Some(revision) = physical {
+            self.gate.ops().swept(revision, call.patience).await?;
+        }
+        self.gate.complete(&mut response.header);
+        Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
+        // Whoever is content with a member's own state may have a learner's.
+        let at_learner = if request.get_ref().serializable { AtLearner::Served } else { AtLearner::Refused };
+        self.range.unary_if(at_learner, request, |range, call| self.answer_range(range, call)).await
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        self.put.unary(request, |put, call| self.answer_put(put, call)).await
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        self.delete_range.unary(request, |delete, call| self.answer_delete_range(delete, call)).await
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        self.txn.unary(request, |txn, call| self.answer_txn(txn, call)).await
+    }
+
+    async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        self.compact.unary(request, |compaction, call| self.answer_compact(compaction, call)).await
+    }
+}

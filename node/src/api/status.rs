@@ -1,0 +1,300 @@
+//! The one map from what went wrong to what a client is told.
+//!
+//! Codes and texts are etcd's wherever etcd has the case (its table is `api/v3rpc/rpctypes`): clients compare them word
+//! for word, and decide by the code whether to ask again. What etcd has no words for begins with `holdfast:`.
+//!
+//! A write that may have happened is never answered with a text that says it did not.
+
+use holdfast_proto::log::Refusal;
+use holdfast_proto::log::refusal::Reason;
+use tonic::{Code, Status};
+
+use crate::mvcc::ReadError;
+use crate::ops::{OpsError, REFUSED};
+use crate::raft::MemberRefusal;
+use crate::state::ReadTxnError;
+use crate::state::validate::InvalidRequest;
+use crate::storage::{CheckpointError, EngineError};
+use crate::watch::WatchError;
+
+/// Makes a status of a code and one of etcd's texts.
+macro_rules! texts {
+    ($($name:ident = $code:ident, $text:literal;)*) => {
+        $(pub fn $name() -> Status { Status::new(Code::$code, $text) })*
+
+        #[cfg(test)]
+        const TEXTS: &[(fn() -> Status, Code, &str)] = &[$(($name, Code::$code, $text)),*];
+    };
+}
+
+texts! {
+    key_not_provided = InvalidArgument, "etcdserver: key is not provided";
+    key_not_found = InvalidArgument, "etcdserver: key not found";
+    value_provided = InvalidArgument, "etcdserver: value is provided";
+    lease_provided = InvalidArgument, "etcdserver: lease is provided";
+    too_many_operations = InvalidArgument, "etcdserver: too many operations in txn request";
+    duplicate_key = InvalidArgument, "etcdserver: duplicate key given in txn request";
+    invalid_sort_option = InvalidArgument, "etcdserver: invalid sort option";
+    request_too_large = InvalidArgument, "etcdserver: request is too large";
+    bad_member_urls = InvalidArgument, "etcdserver: given member URLs are invalid";
+    bad_downgrade_version = InvalidArgument, "etcdserver: wrong downgrade target version format";
+    bad_downgrade_target = InvalidArgument, "etcdserver: invalid downgrade target version";
+    compacted = OutOfRange, "etcdserver: mvcc: required revision has been compacted";
+    future_revision = OutOfRange, "etcdserver: mvcc: required revision is a future revision";
+    lease_ttl_too_large = OutOfRange, "etcdserver: too large lease TTL";
+    no_space = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
+    too_many_requests = ResourceExhausted, "etcdserver: too many requests";
+    lease_not_found = NotFound, "etcdserver: requested lease not found";
+    member_not_found = NotFound, "etcdserver: member not found";
+    lease_exists = FailedPrecondition, "etcdserver: lease already exists";
+    member_id_exists = FailedPrecondition, "etcdserver: member ID already exist";
+    peer_urls_exist = FailedPrecondition, "etcdserver: Peer URLs already exists";
+    too_few_started = FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members";
+    not_a_learner = FailedPrecondition, "etcdserver: can only promote a learner member";
+    learner_not_ready = FailedPrecondition,
+        "etcdserver: can only promote a learner member which is in sync with leader";
+    too_many_learners = FailedPrecondition, "etcdserver: too many learner members in cluster";
+    not_leader = FailedPrecondition, "etcdserver: not leader";
+    bad_transferee = FailedPrecondition, "etcdserver: bad leader transferee";
+    refused_by_learner = FailedPrecondition, "etcdserver: rpc not supported for learner";
+    no_downgrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
+    corrupt = DataLoss, "etcdserver: corrupt cluster";
+    no_leader = Unavailable, "etcdserver: no leader";
+    leader_changed = Unavailable, "etcdserver: leader changed";
+    stopped = Unavailable, "etcdserver: server stopped";
+    timed_out = Unavailable, "etcdserver: request timed out";
+    fate_unknown = Unavailable, "etcdserver: request timed out, possibly due to connection lost";
+    repairing = Unavailable, "holdfast: this member is repairing its log: ask another one";
+    change_in_progress = Unavailable, "holdfast: another change of members is under way: try again in a moment";
+    unexpected_outcome = Internal, "holdfast: the outcome does not fit the request: this is a bug, please report it";
+}
+
+impl From<InvalidRequest> for Status {
+    fn from(invalid: InvalidRequest) -> Self {
+        match invalid {
+            InvalidRequest::EmptyKey => key_not_provided(),
+            // So etcd says, odd as it is.
+            InvalidRequest::EmptyOperation => key_not_found(),
+            InvalidRequest::ValueProvided => value_provided(),
+            InvalidRequest::LeaseProvided => lease_provided(),
+            InvalidRequest::TooManyOperations => too_many_operations(),
+            InvalidRequest::DuplicateKey => duplicate_key(),
+            InvalidRequest::InvalidSortOption => invalid_sort_option(),
+            InvalidRequest::TtlTooLarge => lease_ttl_too_large(),
+        }
+    }
+}
+
+/// What apply refused.
+pub fn of_refusal(refusal: &Refusal) -> Status {
+    match refusal.reason() {
+        Reason::KeyNotFound => key_not_found(),
+        Reason::LeaseNotFound => lease_not_found(),
+        Reason::LeaseExists => lease_exists(),
+        Reason::Compacted => compacted(),
+        Reason::FutureRevision => future_revision(),
+        Reason::NoSpace => no_space(),
+        Reason::Corrupt => corrupt(),
+        Reason::ChecksumMismatch => with_detail(&corrupt(), &refusal.detail),
+        Reason::Unspecified => Status::internal(format!("holdfast: refused: {}", refusal.detail)),
+    }
+}
+
+impl From<ReadError> for Status {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Compacted { .. } => compacted(),
+            ReadError::FutureRevision { .. } => future_revision(),
+            ReadError::ChecksumMismatch { .. } => with_detail(&corrupt(), &error.to_string()),
+            ReadError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for Status {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Corrupt { .. } => with_detail(&corrupt(), &error.to_string()),
+            EngineError::NoSpace { .. } => with_detail(&no_space(), &error.to_string()),
+            EngineError::Format { .. } | EngineError::Io(_) => Status::internal(format!("holdfast: {error}")),
+        }
+    }
+}
+
+impl From<ReadTxnError> for Status {
+    fn from(error: ReadTxnError) -> Self {
+        match error {
+            ReadTxnError::Read(error) => error.into(),
+            ReadTxnError::NotReadOnly => unexpected_outcome(),
+        }
+    }
+}
+
+impl From<WatchError> for Status {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::State(error) => error.into(),
+        }
+    }
+}
+
+impl From<CheckpointError> for Status {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Engine(error) => error.into(),
+            CheckpointError::BadName { .. } | CheckpointError::Exists { .. } | CheckpointError::Missing { .. } => {
+                Status::internal(format!("holdfast: {error}"))
+            }
+        }
+    }
+}
+
+impl From<MemberRefusal> for Status {
+    fn from(refusal: MemberRefusal) -> Self {
+        match refusal {
+            MemberRefusal::NotLeader { .. } => leader_changed(),
+            MemberRefusal::NotFound => member_not_found(),
+            MemberRefusal::IdExists => member_id_exists(),
+            MemberRefusal::PeerUrlExists => peer_urls_exist(),
+            MemberRefusal::NotLearner => not_a_learner(),
+            MemberRefusal::LearnerNotReady => learner_not_ready(),
+            MemberRefusal::TooManyLearners => too_many_learners(),
+            MemberRefusal::UnhealthyCluster => too_few_started(),
+            MemberRefusal::InProgress => change_in_progress(),
+            MemberRefusal::Unknown => fate_unknown(),
+            MemberRefusal::Stopped(_) => stopped(),
+        }
+    }
+}
+
+impl From<OpsError> for Status {
+    fn from(error: OpsError) -> Self {
+        match error {
+            OpsError::NoLeader => no_leader(),
+            OpsError::NotLeader { .. } => not_leader(),
+            OpsError::Overloaded => too_many_requests(),
+            OpsError::ExpiredWaiting => timed_out(),
+            OpsError::Unknown => fate_unknown(),
+            OpsError::Repairing => repairing(),
+            OpsError::Read(error) => error.into(),
+            OpsError::Member(refusal) => refusal.into(),
+            OpsError::Stopped(_) => stopped(),
+        }
+    }
+}
+
+/// For another member that handed a proposal over: says, where it is certain, that nothing was proposed, so that it may
+/// be handed to someone else.
+pub fn of_proposal(error: OpsError) -> Status {
+    let is_certain = match &error {
+        OpsError::NoLeader | OpsError::NotLeader { .. } | OpsError::Overloaded | OpsError::ExpiredWaiting => true,
+        OpsError::Unknown | OpsError::Repairing | OpsError::Read(_) | OpsError::Member(_) | OpsError::Stopped(_) => {
+            false
+        }
+    };
+    let mut status = Status::from(error);
+    if is_certain {
+        status.metadata_mut().insert(REFUSED, tonic::metadata::MetadataValue::from_static("1"));
+    }
+    status
+}
+
+/// etcd's text first, for those who look for it; then what is the matter.
+fn with_detail(status: &Status, detail: &str) -> Status {
+    if detail.is_empty() {
+        return status.clone();
+    }
+    Status::new(status.code(), format!("{}: {detail}", status.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Revision;
+
+    #[test]
+    fn texts_are_said_as_written_and_no_text_has_two_codes() {
+        for (made, code, text) in TEXTS {
+            let status = made();
+            assert_eq!((status.code(), status.message()), (*code, *text));
+            let twice = TEXTS.iter().filter(|(_, _, other)| other == text).count();
+            assert_eq!(twice, 1, "{text}");
+            assert!(text.starts_with("etcdserver: ") || text.starts_with("holdfast: "), "{text}");
+        }
+    }
+
+    /// What clients in the field compare with, word for word.
+    #[test]
+    fn errors_map_to_what_clients_match_on() {
+        let read = |error: ReadError| Status::from(OpsError::Read(error));
+        let at = Revision(3);
+        let member = |refusal| Status::from(OpsError::Member(refusal));
+        let table = [
+            (Status::from(OpsError::NoLeader), Code::Unavailable, "etcdserver: no leader"),
+            (Status::from(OpsError::Overloaded), Code::ResourceExhausted, "etcdserver: too many requests"),
+            (Status::from(OpsError::ExpiredWaiting), Code::Unavailable, "etcdserver: request timed out"),
+            (
+                Status::from(OpsError::Unknown),
+                Code::Unavailable,
+                "etcdserver: request timed out, possibly due to connection lost",
+            ),
+            (Status::from(OpsError::NotLeader { leader: None }), Code::FailedPrecondition, "etcdserver: not leader"),
+            (
+                read(ReadError::Compacted { requested: at, compacted: at }),
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
+            (
+                read(ReadError::FutureRevision { requested: at, newest: at }),
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            (member(MemberRefusal::NotFound), Code::NotFound, "etcdserver: member not found"),
+            (member(MemberRefusal::PeerUrlExists), Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
+            (
+                member(MemberRefusal::UnhealthyCluster),
+                Code::FailedPrecondition,
+                "etcdserver: re-configuration failed due to not enough started members",
+            ),
+            (
+                member(MemberRefusal::LearnerNotReady),
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+        ];
+        for (status, code, text) in table {
+            assert_eq!((status.code(), status.message()), (code, text));
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_apply_keeps_its_meaning() {
+        let of = |reason: Reason| {
+            let status = of_refusal(&Refusal { reason: reason as i32, detail: String::new() });
+            (status.code(), status.message().to_owned())
+        };
+        let expect = |code, text: &str| (code, text.to_owned());
+        assert_eq!(of(Reason::KeyNotFound), expect(Code::InvalidArgument, "etcdserver: key not found"));
+        assert_eq!(of(Reason::LeaseNotFound), expect(Code::NotFound, "etcdserver: requested lease not found"));
+        assert_eq!(of(Reason::LeaseExists), expect(Code::FailedPrecondition, "etcdserver: lease already exists"));
+        assert_eq!(of(Reason::NoSpace), expect(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"));
+        assert_eq!(of(Reason::ChecksumMismatch), expect(Code::DataLoss, "etcdserver: corrupt cluster"));
+    }
+
+    #[test]
+    fn damage_is_named_behind_etcds_text() {
+        let status = Status::from(EngineError::Corrupt { detail: "block 7 of 000012.sst".to_owned() });
+        assert_eq!(status.code(), Code::DataLoss);
+        assert_eq!(status.message(), "etcdserver: corrupt cluster: storage is corrupt: block 7 of 000012.sst");
+    }
+
+    #[test]
+    fn only_a_proposal_that_surely_did_not_happen_is_marked_so() {
+        let marked = |error| of_proposal(error).metadata().contains_key(REFUSED);
+        assert!(marked(OpsError::NotLeader { leader: None }));
+        assert!(marked(OpsError::Overloaded));
+        assert!(marked(OpsError::ExpiredWaiting));
+        assert!(!marked(OpsError::Unknown));
+        assert!(!marked(OpsError::Stopped("now".to_owned())));
+    }
+}

@@ -1,0 +1,119 @@
+//! The disk of a real machine. With `storage/rocks.rs`, the only file of the node that touches the file system.
+#![allow(clippy::disallowed_methods, reason = "this is the replacement that the ban names")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, OpenMode};
+
+/// Stateless: paths go to the operating system as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+/// The error as it came, with the path in front: the operating system never says which file it meant.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        // Callers ask for the code (EIO is rot, ENOSPC is a state of the node), so it must survive.
+        Some(code) => {
+            tracing::debug!(path = %path.display(), code, "disk call failed");
+            io::Error::from_raw_os_error(code)
+        }
+        None => io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        let file = options.open(path).map_err(|error| named(path, &error))?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> =
+            dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
+        fs::create_dir_all(dir).map_err(|error| named(dir, &error))?;
+        // Each new name lives in its parent, so the parents are what must be synced.
+        for created in missing {
+            match created.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent)?,
+                _ => self.sync_dir(Path::new("."))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir).map_err(|error| named(dir, &error))? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to).map_err(|error| named(from, &error))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path).map_err(|error| named(path, &error))
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir).map_err(|error| named(dir, &error))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| named(dir, &error))
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let usage = rustix::fs::statvfs(dir)?;
+        Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(data, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}

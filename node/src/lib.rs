@@ -1,0 +1,35 @@
+//! The Holdfast server: a replicated key-value store with automatic failover, which speaks the etcd v3 API.
+//!
+//! ```text
+//!   8  admin        health, metrics
+//!   7  api          one gRPC service, one file; one gate; one map of errors
+//!   6  ops          propose, read, renew, change members
+//!   5  raft         openraft over our log, our state and our wire
+//!   4  state watch  commands become effects; effects become events
+//!   3  mvcc lease   keys with a history; leases
+//!   2  storage wal  the state's engine; the Raft log
+//!   1  types codec env rt metrics   words, bytes, disk, runtime, counters
+//! ```
+//!
+//! A module uses the layers below it. [`node`] is the composition root, and builds them bottom-up. How one put travels
+//! through them is told in `docs/ARCHITECTURE.md`.
+
+pub mod admin;
+pub mod api;
+pub mod codec;
+pub mod config;
+pub mod env;
+pub mod io;
+pub mod lease;
+pub mod metrics;
+pub mod mvcc;
+pub mod node;
+pub mod ops;
+pub mod raft;
+pub mod rt;
+pub mod settings;
+pub mod state;
+pub mod storage;
+pub mod types;
+pub mod wal;
+pub mod watch;

@@ -1,0 +1,36 @@
+//! Why a node did not start. Each says which file or flag, what is wrong, and what to do.
+
+use std::path::PathBuf;
+
+use super::bootstrap::BootstrapError;
+use super::identity::IdentityError;
+use crate::mvcc::ReadError;
+use crate::raft::RaftStopped;
+use crate::storage::EngineError;
+use crate::wal::OpenError;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error("the Raft log in {dir}: {source}")]
+    Log { dir: PathBuf, source: OpenError },
+    #[error(
+        "the Raft log in {dir} is gone, but {data_dir} belongs to a member that ran: its vote is lost, so it does not \
+         start; remove the member from the cluster, empty both directories and add it again"
+    )]
+    LogLost { dir: PathBuf, data_dir: PathBuf },
+    #[error("the state in {dir}: {source}")]
+    State { dir: PathBuf, source: EngineError },
+    #[error("the state in {dir}: {source}")]
+    Reading { dir: PathBuf, source: ReadError },
+    #[error(transparent)]
+    Raft(#[from] RaftStopped),
+    #[error("{url}: cannot listen: {source}; is another process using the port, or is the address not this machine's?")]
+    Listen { url: String, source: std::io::Error },
+    #[error("{path}: {source}; check that the directory exists, is writable, and belongs to the user that runs this")]
+    Directory { path: PathBuf, source: std::io::Error },
+}

@@ -1,0 +1,137 @@
+//! Who a node is: decided once, written down, checked at every start.
+//!
+//! `IDENTITY` in the data directory:
+//!
+//! ```text
+//! offset  size  what
+//!      0     8  "HFIDENT1"
+//!      8     8  cluster id, u64 LE
+//!     16     8  member id, u64 LE
+//!     24     4  length of the name in bytes, u32 LE
+//!     28     n  name, UTF-8
+//!   28+n     4  crc32 (IEEE) of everything before
+//! ```
+//!
+//! It is written before the node votes for the first time, and never changed. A node that lost it may have voted under
+//! it, so it does not start as a voter again: it is removed from the cluster and added as a new member.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::env::{Disk, OpenMode};
+use crate::types::{ClusterId, MemberId};
+
+const FILE: &str = "IDENTITY";
+const MAGIC: &[u8; 8] = b"HFIDENT1";
+const HEAD_BYTES: usize = 28;
+const CRC_BYTES: usize = 4;
+
+/// What `IDENTITY` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+    pub name: String,
+}
+
+/// Why a node does not know who it is.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error(
+        "{path} is damaged: this node cannot know who it voted as and does not start; \
+         remove the member from the cluster, empty its data directory and add it again"
+    )]
+    Damaged { path: PathBuf },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Identity {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.name.len() + CRC_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.cluster.0.to_le_bytes());
+        bytes.extend_from_slice(&self.member.0.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(self.name.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(self.name.as_bytes());
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*crc) || !body.starts_with(MAGIC) {
+            return None;
+        }
+        let number = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
+        Some(Self {
+            cluster: ClusterId(number(8)?),
+            member: MemberId(number(16)?),
+            name: String::from_utf8(body.get(HEAD_BYTES..)?.to_vec()).ok()?,
+        })
+    }
+
+    /// Reads who this node is, if that was decided already.
+    pub fn load(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = data_dir.join(FILE);
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            if !disk.exists(&path)? {
+                return Ok(None);
+            }
+            let file = disk.open(&path, OpenMode::Read)?;
+            let mut bytes = vec![0; usize::try_from(file.len()?.min(64 * 1024)).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(Some(bytes))
+        };
+        match read() {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => match Self::decode(&bytes) {
+                Some(identity) => Ok(Some(identity)),
+                None => Err(IdentityError::Damaged { path }),
+            },
+            Err(source) => Err(IdentityError::Io { path, source }),
+        }
+    }
+
+    /// Writes it down, for ever.
+    pub fn store(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(FILE);
+        let temporary = data_dir.join("IDENTITY.tmp");
+        let write = || -> io::Result<()> {
+            if disk.exists(&temporary)? {
+                disk.remove_file(&temporary)?;
+            }
+            let file = disk.open(&temporary, OpenMode::CreateNew)?;
+            file.write_all_at(&self.encode(), 0)?;
+            file.sync()?;
+            disk.rename(&temporary, &path)?;
+            disk.sync_dir(data_dir)
+        };
+        write().map_err(|source| IdentityError::Io { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn someone() -> Identity {
+        Identity { cluster: ClusterId(7), member: MemberId(9), name: "north".to_owned() }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(Identity::decode(&someone().encode()), Some(someone()));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let good = someone().encode();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Identity::decode(&bad), None, "bit {bit}");
+        }
+    }
+}

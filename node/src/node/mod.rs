@@ -1,0 +1,204 @@
+//! A node: built bottom-up, started, drained, stopped. The only place where the parts meet.
+//!
+//! ```text
+//!   IDENTITY -> who am I?      (new cluster: computed; existing one: the peers tell)
+//!   wal      -> vote, entries, holes
+//!   storage  -> state as of the last flush
+//!   raft     -> replays the rest, elects, replicates       <- peer port
+//!   ops      -> proposes, reads, renews
+//!   api      -> answers                                    <- client port
+//! ```
+//!
+//! What cannot start safely does not start: the error says which file, what is wrong, and what to do.
+
+mod bootstrap;
+mod error;
+mod identity;
+mod opening;
+mod serving;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tonic::service::Routes;
+
+pub use error::StartError;
+
+use crate::io::Io;
+use crate::metrics::{self, Metrics};
+use crate::ops::{self, Deadline, Ops};
+use crate::raft::{self, Applier, Member, Peers, Replica};
+use crate::rt;
+use crate::rt::watch::WatchSender as _;
+use crate::settings::Settings;
+use crate::state;
+use crate::storage::Store;
+use crate::watch::Hub;
+use crate::{admin, api};
+use opening::{OpenedAll, Who, open_all, who_am_i};
+use serving::{Listeners, Serving};
+
+/// How long a stopping node may take to hand leadership over.
+const HAND_OVER_MS: u64 = 2_000;
+/// How long requests under way may take to finish when the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub struct Node {
+    ops: Ops,
+    store: Arc<Store>,
+    /// Turns true when the node begins to stop.
+    stopping: rt::watch::Sender<bool>,
+    stop_serving: Mutex<Vec<oneshot::Sender<()>>>,
+    served: Shared<BoxFuture<'static, ()>>,
+    client_addresses: Vec<SocketAddr>,
+}
+
+impl Node {
+    /// Opens everything, takes the ports, and joins the cluster. Returns when requests are taken; a leader may not have
+    /// been elected yet.
+    pub async fn start(settings: Settings, io: Io) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&settings).await?;
+        let who = who_am_i(&settings, &io).await?;
+        tracing::info!(
+            name = settings.name,
+            zone = settings.zone,
+            cluster = %who.identity.cluster,
+            member = %who.identity.member,
+            "starting"
+        );
+        let opened = open_all(&settings, &io, &who).await?;
+        let store = Arc::clone(&opened.store);
+        let metrics = Metrics::new(&metrics::Identity {
+            member_id: who.identity.member.to_string(),
+            zone: settings.zone.clone(),
+            etcd_version: api::ETCD_VERSION,
+            holdfast_version: api::HOLDFAST_VERSION,
+        });
+        let ops = build(&settings, &io, &who, opened, &metrics).await?;
+
+        let (stopping, stopping_seen) = rt::watch::channel(false);
+        let options = api::Options {
+            metrics: metrics.clone(),
+            disk: Arc::clone(&io.disk),
+            watch_progress_interval: settings.watch_progress_interval,
+            stopping: stopping_seen,
+        };
+        let http = admin::routes(&ops, &metrics);
+        let mut serving = Serving::default();
+        // The peer port first: without it there is no election.
+        serving.add_all(listeners.peer, &api::peer_routes(&ops, ops.replica().service(), http.clone()));
+        if let Some(first_members) = who.first_members
+            && !ops.replica().is_initialized().await?
+        {
+            ops.replica().initialize(first_members).await?;
+        }
+        serving.add_all(listeners.metrics, &Routes::from(http.clone()));
+        let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        serving.add_all(listeners.client, &api::client_routes(&ops, http, &options));
+        rt::spawn(publish(ops.clone(), settings));
+        let served = serving.done();
+        Ok(Self { ops, store, stopping, stop_serving: Mutex::new(serving.stops), served, client_addresses })
+    }
+
+    /// What the node can do, for tests that live in its process.
+    pub fn ops(&self) -> &Ops {
+        &self.ops
+    }
+
+    /// Where clients are served. Useful when a port was chosen by the system.
+    pub fn client_addresses(&self) -> &[SocketAddr] {
+        &self.client_addresses
+    }
+
+    /// Hands leadership over, lets requests finish, and makes the state durable.
+    pub async fn stop(&self) {
+        if let Err(error) = self.ops.hand_over(Deadline::after_ms(HAND_OVER_MS)).await {
+            tracing::warn!(%error, "leadership was not handed over; the others will elect");
+        }
+        // Open streams are told first, or the servers would wait for them.
+        let _nobody_streams = self.stopping.send(true);
+        for stop in std::mem::take(&mut *self.stop_serving.lock()) {
+            // A server that has ended already needs no word.
+            let _ended = stop.send(());
+        }
+        // Streams that clients keep open end with the process.
+        let _streams_left = rt::timeout(DRAIN, self.served.clone()).await;
+        self.ops.replica().shutdown().await;
+        let store = Arc::clone(&self.store);
+        match rt::blocking(move || store.engine().flush()).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "the state could not be flushed; the log has it all"),
+            Err(error) => tracing::error!(%error, "the state could not be flushed; the log has it all"),
+        }
+    }
+}
+
+/// Puts replication and operations on top of what was opened.
+async fn build(
+    settings: &Settings,
+    io: &Io,
+    who: &Who,
+    opened: OpenedAll,
+    metrics: &Metrics,
+) -> Result<Ops, StartError> {
+    let lease_epoch = rt::now();
+    let (applied_seen, applied) = rt::watch::channel(opened.applied.unwrap_or_default());
+    let peers = Peers::new(who.identity.cluster, who.identity.member);
+    let leases = Arc::new(Mutex::new(opened.leases));
+    let hub = Hub::new(opened.revision, settings.limits.clone());
+    let applier = Arc::new(Applier {
+        store: Arc::clone(&opened.store),
+        machine: state::Machine,
+        leases: Arc::clone(&leases),
+        hub: Arc::clone(&hub),
+        halt: io.halt.clone(),
+        hole: opened.holes.first().copied(),
+        lease_epoch,
+        applied: applied_seen,
+    });
+    let replica = Replica::start(raft::Parts {
+        peers: peers.clone(),
+        log: Arc::new(opened.log),
+        applier,
+        disk: Arc::clone(&io.disk),
+        incoming_dir: settings.data_dir.join("incoming"),
+        timing: settings.timing.clone(),
+        halt: io.halt.clone(),
+        applied,
+        metrics: metrics.clone(),
+    })
+    .await?;
+    Ok(Ops::start(ops::Parts {
+        replica,
+        peers,
+        store: opened.store,
+        disk: Arc::clone(&io.disk),
+        data_dir: settings.data_dir.clone(),
+        leases,
+        lease_epoch,
+        hub,
+        limits: settings.limits.clone(),
+        timing: settings.timing.clone(),
+        auto_compaction: settings.auto_compaction,
+        holes: opened.holes,
+        halt: io.halt.clone(),
+        metrics: metrics.raft.clone(),
+    }))
+}
+
+/// Tells the cluster who this member is; then says that the node is ready.
+async fn publish(ops: Ops, settings: Settings) {
+    let me = Member {
+        name: settings.name.clone(),
+        peer_urls: settings.advertise_peer_urls.clone(),
+        client_urls: settings.advertise_client_urls.clone(),
+        zone: settings.zone.clone(),
+    };
+    ops.publish(me).await;
+    tracing::info!(name = settings.name, urls = ?settings.advertise_client_urls, "ready to serve client requests");
+}

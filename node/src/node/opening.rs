@@ -1,0 +1,100 @@
+//! What is on disk: who this node is, its log, its state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::identity::Identity;
+use super::{StartError, bootstrap};
+use crate::io::Io;
+use crate::lease::LeaseTable;
+use crate::mvcc;
+use crate::raft::Member;
+use crate::rt;
+use crate::settings::Settings;
+use crate::state;
+use crate::storage::Store;
+use crate::types::{LogId, Revision};
+use crate::wal::{self, Log, Origin};
+
+/// Who this node is, and whom it founds a cluster with if it does.
+pub struct Who {
+    pub identity: Identity,
+    pub first_members: Option<BTreeMap<u64, Member>>,
+    /// The identity was there before this start.
+    ran_before: bool,
+}
+
+pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
+    let disk = Arc::clone(&io.disk);
+    let data_dir = settings.data_dir.clone();
+    let known = blocking_disk(move || {
+        disk.create_dir_all(&data_dir).map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
+        Ok(Identity::load(disk.as_ref(), &data_dir)?)
+    })
+    .await?;
+    if let Some(identity) = known {
+        bootstrap::check_known(settings, &identity)?;
+        let first_members = bootstrap::first_members(settings, &identity);
+        return Ok(Who { identity, first_members, ran_before: true });
+    }
+    let identity = bootstrap::decide(settings).await?;
+    let (disk, data_dir, to_store) = (Arc::clone(&io.disk), settings.data_dir.clone(), identity.clone());
+    blocking_disk(move || Ok(to_store.store(disk.as_ref(), &data_dir)?)).await?;
+    let first_members = bootstrap::first_members(settings, &identity);
+    Ok(Who { identity, first_members, ran_before: false })
+}
+
+async fn blocking_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    rt::blocking(work)
+        .await
+        .map_err(|source| StartError::Directory { path: std::path::PathBuf::new(), source })
+        .and_then(|done| done)
+}
+
+/// What was found on disk.
+pub struct OpenedAll {
+    pub log: Log,
+    pub holes: Vec<LogId>,
+    pub store: Arc<Store>,
+    pub leases: LeaseTable,
+    pub revision: Revision,
+    pub applied: Option<LogId>,
+}
+
+pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedAll, StartError> {
+    let (settings, io, ran_before) = (settings.clone(), io.clone(), who.ran_before);
+    let identity = wal::Identity { cluster: who.identity.cluster, member: who.identity.member };
+    blocking_disk(move || {
+        let in_log = |source| StartError::Log { dir: settings.wal_dir.clone(), source };
+        let (log, found) =
+            Log::open(Arc::clone(&io.disk), &settings.wal_dir, settings.log.clone(), identity).map_err(in_log)?;
+        for repaired in &found.repaired {
+            tracing::warn!(dir = %settings.wal_dir.display(), "the Raft log: {repaired}");
+        }
+        let in_state = |source| StartError::State { dir: settings.data_dir.clone(), source };
+        let in_reading = |source| StartError::Reading { dir: settings.data_dir.clone(), source };
+        let store = Store::open(Arc::clone(&io.engines), Arc::clone(&io.disk), &settings.data_dir).map_err(in_state)?;
+        let engine = store.engine();
+        let view = engine.view();
+        let applied = state::applied(view.as_ref()).map_err(in_state)?;
+        if found.origin == Origin::Created && ran_before && applied.is_some() {
+            return Err(StartError::LogLost { dir: settings.wal_dir.clone(), data_dir: settings.data_dir.clone() });
+        }
+        let leases = LeaseTable::load(view.as_ref()).map_err(in_state)?;
+        let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;
+        drop(view);
+        let holes: Vec<LogId> = found.holes.iter().map(|hole| LogId { term: hole.term, index: hole.index }).collect();
+        if let Some(first) = holes.first() {
+            tracing::error!(
+                holes = holes.len(),
+                %first,
+                "the Raft log has rotten entries: this node votes but does not lead, and applies nothing from the \
+                 first of them on; see docs/OPERATIONS.md, \"repairing(log)\""
+            );
+        }
+        Ok(OpenedAll { log, holes, store: Arc::new(store), leases, revision, applied })
+    })
+    .await
+}

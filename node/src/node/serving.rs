@@ -1,0 +1,89 @@
+//! Ports: taken before anything is opened, served when everything is.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
+
+use super::StartError;
+use crate::rt;
+use crate::settings::Settings;
+
+/// The ports of one node.
+pub struct Listeners {
+    pub client: Vec<rt::BoundListener>,
+    pub peer: Vec<rt::BoundListener>,
+    pub metrics: Vec<rt::BoundListener>,
+}
+
+impl Listeners {
+    pub async fn bind(settings: &Settings) -> Result<Self, StartError> {
+        Ok(Self {
+            peer: bind_all(&settings.listen_peer_urls).await?,
+            client: bind_all(&settings.listen_client_urls).await?,
+            metrics: bind_all(&settings.listen_metrics_urls).await?,
+        })
+    }
+}
+
+/// Servers that run until they are told to stop.
+#[derive(Default)]
+pub struct Serving {
+    pub stops: Vec<oneshot::Sender<()>>,
+    running: Vec<rt::JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Serves the same on each of the ports.
+    pub fn add_all(&mut self, listeners: Vec<rt::BoundListener>, routes: &tonic::service::Routes) {
+        for listener in listeners {
+            self.add(listener, routes.clone());
+        }
+    }
+
+    fn add(&mut self, listener: rt::BoundListener, routes: tonic::service::Routes) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        self.stops.push(stop);
+        self.running.push(rt::spawn(async move {
+            // Either a word or a dropped sender: both mean stop.
+            let stop = stopped.map(|_| ());
+            if let Err(error) = rt::serve(listener, routes, stop).await {
+                tracing::error!(%error, "a server ended");
+            }
+        }));
+    }
+
+    pub fn done(&mut self) -> Shared<BoxFuture<'static, ()>> {
+        let running = std::mem::take(&mut self.running);
+        async move {
+            for server in running {
+                // A server that died has said so.
+                let _ended = server.await;
+            }
+        }
+        .boxed()
+        .shared()
+    }
+}
+
+async fn bind_all(urls: &[String]) -> Result<Vec<rt::BoundListener>, StartError> {
+    let mut listeners = Vec::with_capacity(urls.len());
+    for url in urls {
+        let failed = |source| StartError::Listen { url: url.clone(), source };
+        let address = address_of(url).map_err(failed)?;
+        listeners.push(rt::bind(address).await.map_err(failed)?);
+    }
+    Ok(listeners)
+}
+
+/// The socket address that a URL names.
+fn address_of(url: &str) -> std::io::Result<SocketAddr> {
+    let invalid = |detail: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, detail.to_owned());
+    let authority =
+        url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/')).ok_or_else(|| invalid("no scheme"))?;
+    if let Ok(address) = authority.parse() {
+        return Ok(address);
+    }
+    authority.to_socket_addrs()?.next().ok_or_else(|| invalid("the host has no address"))
+}

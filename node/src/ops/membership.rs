@@ -1,0 +1,285 @@
+//! Changing who the members are, from whichever member the operator asked.
+
+use std::future::Future;
+use std::time::Duration;
+
+use holdfast_proto::peer;
+use holdfast_proto::peer::change_members_request::Change;
+use holdfast_proto::peer::peer_client::PeerClient;
+
+use super::propose::with_timeout;
+use super::{Deadline, Ops, OpsError};
+use crate::raft::{Member, MemberChange, MemberRefusal, Members, member_from_wire, member_to_wire};
+use crate::rt;
+use crate::types::MemberId;
+
+/// How soon a member without a leader looks again, when nothing tells it sooner.
+const LEADER_WAIT: Duration = Duration::from_millis(50);
+
+impl Ops {
+    /// A client of another member, for work and questions.
+    pub fn client_of(&self, id: MemberId) -> Result<PeerClient<rt::Channel>, OpsError> {
+        let members = self.members();
+        let member = members.get(id).ok_or(OpsError::NoLeader)?;
+        let url = member.member.peer_urls.first().ok_or(OpsError::NoLeader)?;
+        self.peers().work(url).map_err(|_bad_url| OpsError::NoLeader)
+    }
+
+    /// Does work that only the leader can do: here if this member leads, else there. Work that was refused because the
+    /// leader moved is tried again until the deadline.
+    pub(super) async fn at_leader<T, Here, There>(
+        &self,
+        deadline: Deadline,
+        here: impl Fn() -> Here,
+        there: impl Fn(MemberId) -> There,
+    ) -> Result<T, OpsError>
+    where
+        Here: Future<Output = Result<T, OpsError>>,
+        There: Future<Output = Result<T, OpsError>>,
+    {
+        let mut standing = self.replica().watch_standing();
+        loop {
+            let attempt = async {
+                if self.replica().leads() {
+                    here().await
+                } else {
+                    match self.replica().leader() {
+                        Some(leader) => there(leader).await,
+                        None => Err(OpsError::NoLeader),
+                    }
+                }
+            };
+            match rt::timeout(deadline.left(), Box::pin(attempt)).await {
+                Err(_elapsed) => return Err(OpsError::NoLeader),
+                Ok(Err(OpsError::NoLeader | OpsError::NotLeader { .. })) if !deadline.has_passed() => {
+                    let wait = LEADER_WAIT.min(deadline.left());
+                    if let Ok(Err(stopped)) = rt::timeout(wait, self.replica().changed(&mut standing)).await {
+                        return Err(stopped.into());
+                    }
+                }
+                Ok(result) => return result,
+            }
+        }
+    }
+
+    /// Changes the members, here or at the leader.
+    pub async fn change_members(&self, change: MemberChange, deadline: Deadline) -> Result<Members, OpsError> {
+        self.at_leader(
+            deadline,
+            || self.change_members_here(change.clone()),
+            |leader| {
+                let request = peer::ChangeMembersRequest {
+                    envelope: Some(self.peers().envelope(leader.0)),
+                    change: Some(change_to_wire(&change)),
+                };
+                async move {
+                    let mut client = self.client_of(leader)?;
+                    let answer = match client.change_members(with_timeout(request, deadline)).await {
+                        Ok(answer) => answer.into_inner(),
+                        Err(status) if super::propose::never_connected(&status) => return Err(OpsError::NoLeader),
+                        Err(_) => return Err(OpsError::Member(MemberRefusal::Unknown)),
+                    };
+                    match refusal_from_name(&answer.refusal) {
+                        None => Ok(self.members()),
+                        Some(MemberRefusal::NotLeader { leader }) => Err(OpsError::NotLeader { leader }),
+                        Some(refusal) => Err(OpsError::Member(refusal)),
+                    }
+                }
+            },
+        )
+        .await
+    }
+
+    /// Changes the members as the leader.
+    pub async fn change_members_here(&self, change: MemberChange) -> Result<Members, OpsError> {
+        tracing::info!(?change, "members are to change");
+        let result = self.replica().change_members(change, self.limits().learners_max).await;
+        match result {
+            Ok(members) => Ok(members),
+            Err(MemberRefusal::NotLeader { leader }) => Err(OpsError::NotLeader { leader }),
+            Err(refusal) => Err(OpsError::Member(refusal)),
+        }
+    }
+
+    /// Hands leadership over, and waits until the new leader is known here.
+    pub async fn move_leader(&self, to: MemberId, deadline: Deadline) -> Result<(), OpsError> {
+        if !self.replica().leads() {
+            return Err(OpsError::NotLeader { leader: self.replica().leader() });
+        }
+        if to == self.me() {
+            return Ok(());
+        }
+        if !self.members().voters().any(|voter| voter.id == to) {
+            return Err(OpsError::Member(MemberRefusal::NotFound));
+        }
+        let mut standing = self.replica().watch_standing();
+        self.replica().transfer_to(to).await?;
+        let moved = async {
+            while self.replica().leader() != Some(to) {
+                self.replica().changed(&mut standing).await?;
+            }
+            Ok::<(), OpsError>(())
+        };
+        match rt::timeout(deadline.left(), Box::pin(moved)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(OpsError::Unknown),
+        }
+    }
+
+    /// Before this member stops: gives leadership to the voter that is closest behind.
+    pub async fn hand_over(&self, deadline: Deadline) -> Result<(), OpsError> {
+        if !self.replica().leads() {
+            return Ok(());
+        }
+        let progress = self.replica().replication();
+        let members = self.members();
+        let successor = members
+            .voters()
+            .filter(|voter| voter.id != self.me())
+            .max_by_key(|voter| progress.get(&voter.id).copied().unwrap_or(0))
+            .map(|voter| voter.id);
+        match successor {
+            Some(successor) => self.move_leader(successor, deadline).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the cluster this member's name, zone and client URLs, until it has heard.
+    pub async fn publish(&self, me: Member) {
+        loop {
+            let known = self.members().get(self.me()).map(|view| view.member.clone());
+            if let Some(known) = known {
+                if (known.name == me.name) && (known.client_urls == me.client_urls) && (known.zone == me.zone) {
+                    return;
+                }
+                let change = MemberChange::Publish(self.me(), me.clone());
+                if let Err(error) = self.change_members(change, Deadline::after_ms(5_000)).await {
+                    tracing::debug!(%error, "the cluster does not know this member's name, zone and client URLs yet");
+                }
+            }
+            rt::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// Follows the standing: says who leads, and says loudly, at start and at every change, when one zone holds a quorum.
+pub async fn run_announcements(ops: Ops) {
+    let mut standing = ops.replica().watch_standing();
+    let mut said = Vec::new();
+    let mut leader = None;
+    loop {
+        let now_leads = ops.replica().leader();
+        if now_leads != leader {
+            announce_leader(&ops, now_leads);
+            leader = now_leads;
+        }
+        let now = ops.members().zones_that_hold_a_quorum();
+        if now != said {
+            for warning in super::topology::zone_warnings(&ops.members()) {
+                tracing::warn!("{warning}");
+            }
+            said = now;
+        }
+        if ops.replica().changed(&mut standing).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn announce_leader(ops: &Ops, leader: Option<MemberId>) {
+    let term = ops.replica().term();
+    match leader {
+        Some(leader) => {
+            ops.inner.metrics.leader_changes.inc();
+            tracing::info!(%leader, term, "a leader is known");
+        }
+        None => tracing::warn!(term, "no leader is known: writes and linearizable reads wait"),
+    }
+}
+
+fn change_to_wire(change: &MemberChange) -> Change {
+    match change {
+        MemberChange::AddVoter(id, member) => Change::AddVoter(member_to_wire(id.0, member)),
+        MemberChange::AddLearner(id, member) => Change::AddLearner(member_to_wire(id.0, member)),
+        MemberChange::Promote(id) => Change::Promote(id.0),
+        MemberChange::Remove(id) => Change::Remove(id.0),
+        MemberChange::UpdatePeerUrls(id, peer_urls) => {
+            Change::UpdatePeerUrls(member_to_wire(id.0, &Member { peer_urls: peer_urls.clone(), ..Member::default() }))
+        }
+        MemberChange::Publish(id, member) => Change::Publish(member_to_wire(id.0, member)),
+    }
+}
+
+/// What another member asks this one to change.
+pub fn change_from_wire(change: Change) -> MemberChange {
+    let id_of = |info: &peer::MemberInfo| MemberId(info.id);
+    match change {
+        Change::AddVoter(info) => MemberChange::AddVoter(id_of(&info), member_from_wire(info)),
+        Change::AddLearner(info) => MemberChange::AddLearner(id_of(&info), member_from_wire(info)),
+        Change::Promote(id) => MemberChange::Promote(MemberId(id)),
+        Change::Remove(id) => MemberChange::Remove(MemberId(id)),
+        Change::UpdatePeerUrls(info) => MemberChange::UpdatePeerUrls(id_of(&info), info.peer_urls),
+        Change::Publish(info) => MemberChange::Publish(id_of(&info), member_from_wire(info)),
+    }
+}
+
+/// The name under which a refusal travels between members.
+pub fn refusal_name(refusal: &MemberRefusal) -> &'static str {
+    match refusal {
+        MemberRefusal::NotLeader { .. } => "not-leader",
+        MemberRefusal::NotFound => "not-found",
+        MemberRefusal::IdExists => "id-exists",
+        MemberRefusal::PeerUrlExists => "peer-url-exists",
+        MemberRefusal::NotLearner => "not-learner",
+        MemberRefusal::LearnerNotReady => "learner-not-ready",
+        MemberRefusal::TooManyLearners => "too-many-learners",
+        MemberRefusal::UnhealthyCluster => "unhealthy-cluster",
+        MemberRefusal::InProgress => "in-progress",
+        MemberRefusal::Unknown => "unknown",
+        MemberRefusal::Stopped(_) => "stopped",
+    }
+}
+
+fn refusal_from_name(name: &str) -> Option<MemberRefusal> {
+    let refusal = match name {
+        "" => return None,
+        "not-leader" => MemberRefusal::NotLeader { leader: None },
+        "not-found" => MemberRefusal::NotFound,
+        "id-exists" => MemberRefusal::IdExists,
+        "peer-url-exists" => MemberRefusal::PeerUrlExists,
+        "not-learner" => MemberRefusal::NotLearner,
+        "learner-not-ready" => MemberRefusal::LearnerNotReady,
+        "too-many-learners" => MemberRefusal::TooManyLearners,
+        "unhealthy-cluster" => MemberRefusal::UnhealthyCluster,
+        "in-progress" => MemberRefusal::InProgress,
+        "stopped" => MemberRefusal::Stopped("the leader is stopping".to_owned()),
+        // A newer member's refusal that this one does not know yet.
+        _ => MemberRefusal::Unknown,
+    };
+    Some(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_survives_the_way_between_members() {
+        let all = [
+            MemberRefusal::NotLeader { leader: None },
+            MemberRefusal::NotFound,
+            MemberRefusal::IdExists,
+            MemberRefusal::PeerUrlExists,
+            MemberRefusal::NotLearner,
+            MemberRefusal::LearnerNotReady,
+            MemberRefusal::TooManyLearners,
+            MemberRefusal::UnhealthyCluster,
+            MemberRefusal::InProgress,
+            MemberRefusal::Unknown,
+        ];
+        for refusal in all {
+            assert_eq!(refusal_from_name(refusal_name(&refusal)), Some(refusal));
+        }
+        assert_eq!(refusal_from_name(""), None);
+    }
+}

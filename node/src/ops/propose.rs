@@ -1,0 +1,311 @@
+//! The way of a command into the log: queue, batch, leader.
+//!
+//! ```text
+//!   submit --> queue (bounded: commands, bytes) --> batcher --> up to IN_FLIGHT_MAX batches under way
+//!                                                                 leads?     one log entry
+//!                                                                 otherwise  Propose at the leader
+//! ```
+//!
+//! While a batch waits for its quorum, the next one fills: the busier the cluster, the larger the batches, and a lone
+//! client never waits for company. A batch that was certainly not proposed (no leader, leader moved) is tried again
+//! until its deadline. One whose fate is unknown is never tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use holdfast_proto::log::{Batch, Command, Outcome};
+use holdfast_proto::peer;
+use prost::Message;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tonic::{Code, Status};
+
+use super::{Deadline, Ops, OpsError};
+use crate::raft::EncodedBatch;
+use crate::rt;
+use crate::types::{Limits, MemberId};
+
+/// Batches under way at once. More hide the round trip; fewer make larger batches.
+const IN_FLIGHT_MAX: usize = 8;
+/// How soon a member without a leader looks again, when nothing tells it sooner.
+const LEADER_WAIT: Duration = Duration::from_millis(50);
+
+/// Whether a command may be handed to another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hops {
+    MayForward,
+    OnlyHere,
+}
+
+/// What a batch gave.
+#[derive(Clone, Debug)]
+pub struct ProposedBatch {
+    pub outcomes: Vec<Outcome>,
+    pub term: u64,
+    pub index: u64,
+}
+
+type Answer = Result<ProposedBatch, OpsError>;
+
+/// Commands that came together and are answered together.
+pub struct Unit {
+    commands: Vec<Command>,
+    bytes: usize,
+    deadline: Deadline,
+    hops: Hops,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The entrance.
+pub struct Queue {
+    sender: mpsc::Sender<Unit>,
+    waiting_bytes: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
+}
+
+/// The other end of the queue.
+pub struct Queued {
+    receiver: mpsc::Receiver<Unit>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    pub fn new(limits: &Limits) -> (Self, Queued) {
+        let (sender, receiver) = mpsc::channel(limits.proposals_waiting_max);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let queue = Self {
+            sender,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            waiting_bytes_max: limits.proposals_waiting_bytes_max,
+        };
+        (queue, Queued { receiver, waiting_bytes })
+    }
+
+    /// Units waiting for a batch.
+    pub fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    pub async fn submit(&self, commands: Vec<Command>, deadline: Deadline, hops: Hops) -> Answer {
+        let bytes = commands.iter().map(Message::encoded_len).sum::<usize>();
+        if self.waiting_bytes.load(Ordering::Relaxed).saturating_add(bytes) > self.waiting_bytes_max {
+            return Err(OpsError::Overloaded);
+        }
+        let (answer, answered) = oneshot::channel();
+        let unit = Unit { commands, bytes, deadline, hops, answer };
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Err(error) = self.sender.try_send(unit) {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(match error {
+                mpsc::error::TrySendError::Full(_) => OpsError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => OpsError::Stopped("no proposals are taken".to_owned()),
+            });
+        }
+        match rt::timeout(deadline.left(), answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_dropped)) => Err(OpsError::Unknown),
+            Err(_elapsed) => Err(OpsError::Unknown),
+        }
+    }
+}
+
+impl Queued {
+    /// Waits for a unit, then takes what else is there, as far as one log entry goes.
+    async fn next_batch(&mut self, limits: &Limits, held: &mut Option<Unit>) -> Option<Vec<Unit>> {
+        let first = match held.take() {
+            Some(unit) => unit,
+            None => self.receiver.recv().await?,
+        };
+        let (hops, mut bytes, mut commands) = (first.hops, first.bytes, first.commands.len());
+        let mut units = vec![first];
+        while let Ok(next) = self.receiver.try_recv() {
+            let fits = bytes + next.bytes <= limits.batch_bytes_max
+                && commands + next.commands.len() <= limits.batch_commands_max
+                && next.hops == hops;
+            if !fits {
+                *held = Some(next);
+                break;
+            }
+            bytes += next.bytes;
+            commands += next.commands.len();
+            units.push(next);
+        }
+        let taken = units.iter().map(|unit| unit.bytes).sum();
+        self.waiting_bytes.fetch_sub(taken, Ordering::Relaxed);
+        Some(units)
+    }
+}
+
+/// The batcher: runs as long as the node.
+pub async fn run(ops: Ops, mut queued: Queued) {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let mut held = None;
+    loop {
+        // The place first, the batch then: what arrives while all places are taken joins the batch.
+        let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        let Some(units) = queued.next_batch(ops.limits(), &mut held).await else { return };
+        let ops = ops.clone();
+        rt::spawn(async move {
+            carry_out(&ops, units).await;
+            drop(place);
+        });
+    }
+}
+
+async fn carry_out(ops: &Ops, units: Vec<Unit>) {
+    let (expired, live): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.deadline.has_passed());
+    for unit in expired {
+        // The caller has most likely gone; its work is dropped, not done late.
+        let _gone = unit.answer.send(Err(OpsError::ExpiredWaiting));
+    }
+    let Some(hops) = live.first().map(|unit| unit.hops) else { return };
+    let deadline = live.iter().map(|unit| unit.deadline).fold(live[0].deadline, Deadline::max);
+    let mut counts = Vec::with_capacity(live.len());
+    let mut answers = Vec::with_capacity(live.len());
+    let mut commands = Vec::new();
+    for unit in live {
+        counts.push(unit.commands.len());
+        commands.extend(unit.commands);
+        answers.push(unit.answer);
+    }
+    ops.inner.metrics.batch_commands.observe(commands.len() as f64);
+    match place(ops, commands, hops, deadline).await {
+        Ok(batch) => hand_out(batch, counts, answers),
+        Err(error) => {
+            ops.inner.metrics.proposals_failed.inc_by(answers.len() as u64);
+            for answer in answers {
+                // Nobody waits for an answer whose deadline passed.
+                let _gone = answer.send(Err(same(&error)));
+            }
+        }
+    }
+}
+
+/// Gives each unit its part of the outcomes.
+fn hand_out(batch: ProposedBatch, counts: Vec<usize>, answers: Vec<oneshot::Sender<Answer>>) {
+    let (term, index) = (batch.term, batch.index);
+    let mut outcomes = batch.outcomes.into_iter();
+    for (count, answer) in counts.into_iter().zip(answers) {
+        let part: Vec<Outcome> = outcomes.by_ref().take(count).collect();
+        let part = if part.len() == count {
+            Ok(ProposedBatch { outcomes: part, term, index })
+        } else {
+            Err(OpsError::Unknown)
+        };
+        let _gone = answer.send(part);
+    }
+}
+
+/// The error of a batch, once for each of its units.
+fn same(error: &OpsError) -> OpsError {
+    match error {
+        OpsError::NoLeader => OpsError::NoLeader,
+        OpsError::NotLeader { leader } => OpsError::NotLeader { leader: *leader },
+        OpsError::Overloaded => OpsError::Overloaded,
+        OpsError::ExpiredWaiting => OpsError::ExpiredWaiting,
+        OpsError::Stopped(reason) => OpsError::Stopped(reason.clone()),
+        _ => OpsError::Unknown,
+    }
+}
+
+/// Finds the leader and has it carry the commands out, again and again while they were certainly not proposed.
+async fn place(ops: &Ops, commands: Vec<Command>, hops: Hops, deadline: Deadline) -> Answer {
+    let mut standing = ops.replica().watch_standing();
+    let mut batch = Batch { stamped_unix_ms: 0, commands };
+    loop {
+        let leader = ops.replica().leader();
+        let refused = if ops.replica().leads() {
+            match write_here(ops, &mut batch, deadline).await {
+                Err(refused @ OpsError::NotLeader { .. }) => refused,
+                other => return other,
+            }
+        } else if hops == Hops::OnlyHere {
+            return Err(OpsError::NotLeader { leader });
+        } else if let Some(leader) = leader {
+            match forward(ops, leader, &batch.commands, deadline).await {
+                Err(refused @ (OpsError::NotLeader { .. } | OpsError::NoLeader)) => refused,
+                other => return other,
+            }
+        } else {
+            OpsError::NoLeader
+        };
+        if hops == Hops::OnlyHere {
+            return Err(refused);
+        }
+        if deadline.has_passed() {
+            return Err(OpsError::NoLeader);
+        }
+        // A change of standing ends the wait at once; an error means that Raft has stopped.
+        if let Ok(Err(stopped)) =
+            rt::timeout(LEADER_WAIT.min(deadline.left()), ops.replica().changed(&mut standing)).await
+        {
+            return Err(stopped.into());
+        }
+    }
+}
+
+async fn write_here(ops: &Ops, batch: &mut Batch, deadline: Deadline) -> Answer {
+    batch.stamped_unix_ms = rt::wall_unix_ms();
+    let encoded = EncodedBatch(Bytes::from(batch.encode_to_vec()));
+    match rt::timeout(deadline.left(), ops.replica().write(encoded)).await {
+        Ok(Ok(applied)) => {
+            Ok(ProposedBatch { outcomes: applied.outcomes, term: applied.log_id.term, index: applied.log_id.index })
+        }
+        Ok(Err(error)) => Err(error.into()),
+        Err(_elapsed) => Err(OpsError::Unknown),
+    }
+}
+
+async fn forward(ops: &Ops, leader: MemberId, commands: &[Command], deadline: Deadline) -> Answer {
+    let request = peer::ProposeRequest { envelope: Some(ops.peers().envelope(leader.0)), commands: commands.to_vec() };
+    let mut client = ops.client_of(leader)?;
+    let call = client.propose(with_timeout(request, deadline)).boxed();
+    let response = match rt::timeout(deadline.left(), call).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return Err(refused_or_unknown(&status)),
+        Err(_elapsed) => return Err(OpsError::Unknown),
+    };
+    Ok(ProposedBatch { outcomes: response.outcomes, term: response.raft_term, index: response.index })
+}
+
+/// A request that tells the other side how long its answer is of use.
+pub fn with_timeout<T>(message: T, deadline: Deadline) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(deadline.left());
+    request
+}
+
+/// The name under which a refusal travels between members, in the status' metadata.
+pub const REFUSED: &str = "holdfast-not-proposed";
+
+/// Whether the other member certainly did not propose what it was handed.
+fn refused_or_unknown(status: &Status) -> OpsError {
+    if status.metadata().contains_key(REFUSED) {
+        return match status.code() {
+            Code::ResourceExhausted => OpsError::Overloaded,
+            _ => OpsError::NotLeader { leader: None },
+        };
+    }
+    if never_connected(status) { OpsError::NoLeader } else { OpsError::Unknown }
+}
+
+/// The connection could not be made, so nothing was sent on it.
+pub fn never_connected(status: &Status) -> bool {
+    use std::io::ErrorKind;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return matches!(
+                io.kind(),
+                ErrorKind::ConnectionRefused
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::AddrNotAvailable
+            );
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,117 @@
+//! Where committed entries become state: apply purely, write once, then tell.
+//!
+//! The order in [`Applier::apply`] is the node's most important promise:
+//!
+//! 1. `state::Machine::apply` computes effects; nothing has happened yet.
+//! 2. One engine write commits all of them, the applied index included.
+//! 3. Leases and watchers learn of it. A watcher can never see what a crash could take back.
+//! 4. The outcomes go to the callers who wait for them.
+
+use std::io;
+use std::sync::Arc;
+
+use holdfast_proto::log;
+use openraft::EntryPayload;
+use parking_lot::Mutex;
+use prost::Message;
+
+use super::types::{Applied, RaftEntry, StoredMembership};
+use super::wire;
+use crate::env::Halt;
+use crate::lease::LeaseTable;
+use crate::rt;
+use crate::rt::watch::WatchSender;
+use crate::state;
+use crate::storage::Store;
+use crate::types::LogId;
+use crate::watch::Hub;
+
+/// The node's state and everybody who must hear when it changes.
+pub struct Applier {
+    pub store: Arc<Store>,
+    pub machine: state::Machine,
+    pub leases: Arc<Mutex<LeaseTable>>,
+    pub hub: Arc<Hub>,
+    pub halt: Halt,
+    /// The first log entry that is rotten here, if any. Nothing from there on is applied.
+    pub hole: Option<LogId>,
+    /// The start of the lease table's clock.
+    pub lease_epoch: rt::Instant,
+    /// Tells readers how far the state is.
+    pub applied: rt::watch::Sender<LogId>,
+}
+
+impl Applier {
+    /// Applies entries in order. With a hole in the log, entries from the hole on are taken and left alone.
+    pub fn apply(&self, entries: Vec<RaftEntry>) -> io::Result<Vec<Applied>> {
+        let mut decoded = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if self.hole.is_some_and(|hole| entry.log_id.index >= hole.index) {
+                break;
+            }
+            decoded.push(decode(entry)?);
+        }
+        let Some(last) = decoded.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
+        let ids: Vec<LogId> = decoded.iter().map(|entry| entry.log_id).collect();
+
+        let engine = self.store.engine();
+        let effects = self.machine.apply(engine.view().as_ref(), &decoded).map_err(io::Error::other)?;
+        engine.write(effects.batch).map_err(io::Error::other)?;
+
+        self.leases.lock().absorb(&effects.lease_changes, rt::since(self.lease_epoch));
+        self.hub.publish(&effects.published);
+        self.tell_applied(last);
+        let outcomes = ids.into_iter().zip(effects.outcomes);
+        Ok(outcomes.map(|(log_id, outcomes)| Applied { log_id, outcomes }).collect())
+    }
+
+    /// Where the state is: the last entry applied, and the members as of then.
+    pub fn position(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let engine = self.store.engine();
+        let view = engine.view();
+        let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
+        let membership = match state::membership(view.as_ref()).map_err(io::Error::other)? {
+            Some((log_id, membership)) => {
+                StoredMembership::new(Some(wire::raft_log_id(log_id)), wire::membership_from_wire(membership)?)
+            }
+            None => StoredMembership::default(),
+        };
+        Ok((applied, membership))
+    }
+
+    /// After the state was replaced as a whole: everything derived from it starts over.
+    pub fn state_replaced(&self) -> io::Result<()> {
+        let engine = self.store.engine();
+        let view = engine.view();
+        let leases = LeaseTable::load(view.as_ref()).map_err(io::Error::other)?;
+        let revision = crate::mvcc::revision(view.as_ref()).map_err(io::Error::other)?;
+        let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
+        drop(view);
+        *self.leases.lock() = leases;
+        self.hub.reset(revision);
+        if let Some(applied) = applied {
+            self.tell_applied(applied);
+        }
+        Ok(())
+    }
+
+    fn tell_applied(&self, last: LogId) {
+        // Nobody may be listening yet.
+        let _no_listener = self.applied.send(last);
+    }
+}
+
+fn decode(entry: RaftEntry) -> io::Result<state::Entry> {
+    let log_id = wire::log_id(&entry.log_id);
+    let payload = match entry.payload {
+        EntryPayload::Blank => state::EntryPayload::Blank,
+        EntryPayload::Normal(batch) => {
+            let batch = log::Batch::decode(batch.0).map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {error}"))
+            })?;
+            state::EntryPayload::Commands(batch)
+        }
+        EntryPayload::Membership(membership) => state::EntryPayload::Membership(wire::membership_to_wire(&membership)),
+    };
+    Ok(state::Entry { log_id, payload })
+}

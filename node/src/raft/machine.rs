@@ -1,0 +1,192 @@
+//! The state machine as openraft sees it: entries in, snapshots out and in.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::RaftSnapshotBuilder;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use parking_lot::Mutex;
+
+use super::applier::Applier;
+use super::snapshot::{SnapshotFile, SnapshotFiles};
+use super::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
+use super::wire;
+use crate::env::Disk;
+use crate::metrics::DiskMetrics;
+use crate::rt;
+use crate::storage::CheckpointError;
+
+/// Entries applied by one engine write.
+const APPLY_ENTRIES_MAX: usize = 256;
+
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFiles>;
+
+/// A handle to the state. Clones share it.
+#[derive(Clone)]
+pub struct Machine {
+    applier: Arc<Applier>,
+    disk: Arc<dyn Disk>,
+    snapshots: Arc<Mutex<Snapshots>>,
+    metrics: DiskMetrics,
+}
+
+/// Checkpoints on disk.
+#[derive(Default)]
+struct Snapshots {
+    newest: Option<Snapshot>,
+    /// Superseded, but perhaps still being sent.
+    retired: Vec<Snapshot>,
+}
+
+impl Machine {
+    pub fn new(applier: Arc<Applier>, disk: Arc<dyn Disk>, metrics: DiskMetrics) -> Self {
+        Self { applier, disk, snapshots: Arc::new(Mutex::new(Snapshots::default())), metrics }
+    }
+
+    /// Whatever goes wrong with the state ends the node: a replica that skipped an entry is no replica.
+    fn or_halt<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.applier.halt.now(&format!("{what}: {error}"));
+        }
+        result
+    }
+
+    async fn apply_chunk(&self, chunk: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let (entries, responders): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
+        let applier = Arc::clone(&self.applier);
+        let begun = rt::now();
+        let applied = rt::blocking(move || applier.apply(entries)).await?;
+        self.metrics.backend_commit.observe(rt::since(begun).as_secs_f64());
+        let applied = self.or_halt("committed entries could not be applied", applied)?;
+        for (responder, applied) in responders.into_iter().zip(applied) {
+            if let Some(responder) = responder {
+                responder.send(applied);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes checkpoints that nobody sends any more.
+    fn sweep_retired(&self) {
+        let mut snapshots = self.snapshots.lock();
+        let (busy, idle): (Vec<_>, Vec<_>) = std::mem::take(&mut snapshots.retired)
+            .into_iter()
+            .partition(|snapshot| Arc::strong_count(&snapshot.snapshot.lease) > 1);
+        snapshots.retired = busy;
+        drop(snapshots);
+        for snapshot in idle {
+            let dir = &snapshot.snapshot.dir;
+            let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
+            if let Err(error) = self.applier.store.remove_checkpoint(name) {
+                tracing::warn!(dir = %dir.display(), %error, "a superseded checkpoint could not be removed");
+            }
+        }
+    }
+
+    /// Makes a checkpoint of the state as it is now.
+    fn checkpoint(&self) -> io::Result<Snapshot> {
+        let (applied, last_membership) = self.applier.position()?;
+        let applied = applied.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
+        let name = format!("{:020}-{:020}", applied.term, applied.index);
+        let store = &self.applier.store;
+        let manifest = match store.checkpoint(&name) {
+            Ok(manifest) => manifest,
+            // Made before a restart, at the same place in the log.
+            Err(CheckpointError::Exists { name }) => store.read_checkpoint_manifest(&name).map_err(io::Error::other)?,
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let files = manifest.files().iter().map(|file| SnapshotFile {
+            name: file.name.clone(),
+            length: file.length,
+            sha256: Bytes::copy_from_slice(&file.digest.0),
+        });
+        let snapshot = Snapshot {
+            meta: SnapshotMeta { last_log_id: Some(wire::raft_log_id(applied)), last_membership },
+            snapshot: SnapshotFiles {
+                disk: Arc::clone(&self.disk),
+                dir: store.checkpoint_dir(&name).map_err(io::Error::other)?,
+                files: files.collect(),
+                lease: Arc::new(()),
+            },
+        };
+        let mut snapshots = self.snapshots.lock();
+        if let Some(old) = snapshots.newest.replace(snapshot.clone())
+            && old.snapshot.dir != snapshot.snapshot.dir
+        {
+            snapshots.retired.push(old);
+        }
+        drop(snapshots);
+        self.sweep_retired();
+        Ok(snapshot)
+    }
+
+    fn install(&self, dir: PathBuf) -> io::Result<()> {
+        self.applier.store.install(&dir).map_err(io::Error::other)?;
+        self.applier.state_replaced()
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = SnapshotFiles;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let builder = self.clone();
+        let begun = rt::now();
+        let built = rt::blocking(move || builder.checkpoint()).await?;
+        self.metrics.checkpoint.observe(rt::since(begun).as_secs_f64());
+        self.or_halt("a checkpoint could not be made", built)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotFiles;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
+        let (applied, membership) = self.applier.position()?;
+        Ok((applied.map(wire::raft_log_id), membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        // Everything that is there already goes into one write.
+        while let Some(first) = entries.next().await {
+            let mut chunk = vec![self.or_halt("a committed entry could not be read", first)?];
+            while chunk.len() < APPLY_ENTRIES_MAX {
+                match entries.next().now_or_never() {
+                    Some(Some(next)) => chunk.push(self.or_halt("a committed entry could not be read", next)?),
+                    Some(None) | None => break,
+                }
+            }
+            self.apply_chunk(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Self> {
+        // A state held before a hole is not what openraft believes it to be, once it runs. While it starts (`force`)
+        // it is.
+        (force || self.applier.hole.is_none()).then(|| self.clone())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFiles) -> io::Result<()> {
+        tracing::info!(upto = ?meta.last_log_id, dir = %snapshot.dir.display(), "installing a snapshot");
+        let installer = self.clone();
+        let installed = rt::blocking(move || installer.install(snapshot.dir)).await?;
+        self.or_halt("a snapshot could not be installed", installed)
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshots.lock().newest.clone())
+    }
+}

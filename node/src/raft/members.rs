@@ -1,0 +1,290 @@
+//! Who belongs to the cluster, where each member lives, and how that changes.
+//!
+//! A change of voters goes through Raft's joint consensus. What a change may not do is decided here, before it is
+//! proposed: etcd's strict reconfiguration check refuses what would leave the cluster without a started quorum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::ChangeMembers;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+
+use super::Replica;
+use super::types::{Member, RaftMembership, TypeConfig};
+use crate::rt::watch::WatchReceiver as _;
+use crate::types::MemberId;
+
+/// One member as the newest membership has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    pub id: MemberId,
+    pub member: Member,
+    pub votes: bool,
+}
+
+/// All members as of one membership entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    pub members: Vec<MemberView>,
+}
+
+impl Members {
+    fn of(membership: &RaftMembership) -> Self {
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let members = membership.nodes().map(|(id, member)| MemberView {
+            id: MemberId(*id),
+            member: member.clone(),
+            votes: voters.contains(id),
+        });
+        Self { members: members.collect() }
+    }
+
+    pub fn get(&self, id: MemberId) -> Option<&MemberView> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    pub fn voters(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| member.votes)
+    }
+
+    pub fn learners(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| !member.votes)
+    }
+
+    /// Voters in each zone. A member without a zone is a zone of its own, named by its id.
+    pub fn voters_by_zone(&self) -> BTreeMap<String, usize> {
+        let mut zones = BTreeMap::new();
+        for voter in self.voters() {
+            *zones.entry(zone_of(voter)).or_insert(0) += 1;
+        }
+        zones
+    }
+
+    /// The zones whose loss would leave no quorum, with the number of voters in each.
+    pub fn zones_that_hold_a_quorum(&self) -> Vec<(String, usize)> {
+        let voters = self.voters().count();
+        let quorum = voters / 2 + 1;
+        self.voters_by_zone().into_iter().filter(|(_, inside)| voters - inside < quorum).collect()
+    }
+}
+
+/// The member's zone, or a name for its lack of one.
+fn zone_of(member: &MemberView) -> String {
+    if member.member.zone.is_empty() { format!("(none:{})", member.id) } else { member.member.zone.clone() }
+}
+
+/// A change to who the members are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    AddVoter(MemberId, Member),
+    AddLearner(MemberId, Member),
+    Promote(MemberId),
+    Remove(MemberId),
+    /// New peer URLs, as an operator sets them.
+    UpdatePeerUrls(MemberId, Vec<String>),
+    /// Name, zone and client URLs, as the member says itself when it starts.
+    Publish(MemberId, Member),
+}
+
+/// Why a change was refused. Nothing has changed then, except with [`MemberRefusal::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberRefusal {
+    #[error("this member does not lead")]
+    NotLeader { leader: Option<MemberId> },
+    #[error("there is no such member")]
+    NotFound,
+    #[error("the member exists already")]
+    IdExists,
+    #[error("the peer URLs belong to another member")]
+    PeerUrlExists,
+    #[error("the member votes already")]
+    NotLearner,
+    #[error("the learner is too far behind the leader")]
+    LearnerNotReady,
+    #[error("there are as many learners as allowed")]
+    TooManyLearners,
+    #[error("the change would leave too few started members for a quorum")]
+    UnhealthyCluster,
+    #[error("another change of members is under way")]
+    InProgress,
+    #[error("leadership was lost while the change was under way")]
+    Unknown,
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// A learner this close to the leader's last entry may vote.
+const READY_LAG_PERCENT: u64 = 90;
+
+impl Replica {
+    /// The members as of the newest membership entry in this member's log.
+    pub fn members(&self) -> Members {
+        Members::of(self.raft.server_metrics().borrow_watched().membership_config.membership())
+    }
+
+    /// How far each member's log is known to match ours. Only the leader knows.
+    pub fn replication(&self) -> BTreeMap<MemberId, u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let progress = metrics.replication.iter().flatten();
+        progress.map(|(id, matched)| (MemberId(*id), matched.as_ref().map_or(0, |matched| matched.index))).collect()
+    }
+
+    /// Carries a change out. Only the leader can.
+    pub async fn change_members(&self, change: MemberChange, learners_max: usize) -> Result<Members, MemberRefusal> {
+        let members = self.members();
+        match change {
+            MemberChange::AddVoter(id, member) => {
+                refuse_known(&members, id, &member)?;
+                self.refuse_without_quorum(&members, 1)?;
+                // A voter learns the log first, so that the quorum never depends on an empty disk for long. The joint
+                // change waits for nothing: the operator starts the member after this call, as with etcd.
+                self.propose(ChangeMembers::AddNodes(BTreeMap::from([(id.0, member)]))).await?;
+                self.propose(ChangeMembers::AddVoterIds(BTreeSet::from([id.0]))).await?;
+            }
+            MemberChange::AddLearner(id, member) => {
+                refuse_known(&members, id, &member)?;
+                if members.learners().count() >= learners_max {
+                    return Err(MemberRefusal::TooManyLearners);
+                }
+                self.propose(ChangeMembers::AddNodes(BTreeMap::from([(id.0, member)]))).await?;
+            }
+            MemberChange::Promote(id) => {
+                let learner = members.get(id).ok_or(MemberRefusal::NotFound)?;
+                if learner.votes {
+                    return Err(MemberRefusal::NotLearner);
+                }
+                self.refuse_lagging(id)?;
+                self.propose(ChangeMembers::AddVoterIds(BTreeSet::from([id.0]))).await?;
+            }
+            MemberChange::Remove(id) => {
+                let leaving = members.get(id).ok_or(MemberRefusal::NotFound)?;
+                if leaving.votes {
+                    self.refuse_removal(&members, id)?;
+                    self.propose(ChangeMembers::RemoveVoters(BTreeSet::from([id.0]))).await?;
+                } else {
+                    self.propose(ChangeMembers::RemoveNodes(BTreeSet::from([id.0]))).await?;
+                }
+            }
+            MemberChange::UpdatePeerUrls(id, peer_urls) => {
+                let known = members.get(id).ok_or(MemberRefusal::NotFound)?;
+                let taken = members
+                    .members
+                    .iter()
+                    .any(|other| other.id != id && other.member.peer_urls.iter().any(|url| peer_urls.contains(url)));
+                if taken {
+                    return Err(MemberRefusal::PeerUrlExists);
+                }
+                let member = Member { peer_urls, ..known.member.clone() };
+                self.propose(ChangeMembers::SetNodes(BTreeMap::from([(id.0, member)]))).await?;
+            }
+            MemberChange::Publish(id, said) => {
+                let known = members.get(id).ok_or(MemberRefusal::NotFound)?;
+                let member = Member { peer_urls: known.member.peer_urls.clone(), ..said };
+                if member != known.member {
+                    self.propose(ChangeMembers::SetNodes(BTreeMap::from([(id.0, member)]))).await?;
+                }
+            }
+        }
+        Ok(self.members())
+    }
+
+    async fn propose(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberRefusal> {
+        // `retain` is off: a voter that is removed leaves altogether, it does not stay on as a learner.
+        let result = self.raft.change_membership(change, false).await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(MemberRefusal::Stopped(fatal.to_string())),
+            Err(RaftError::APIError(error)) => Err(refusal(error)),
+        }
+    }
+
+    /// Members whose log answered the leader lately, this one included.
+    fn started(&self) -> BTreeSet<MemberId> {
+        let mut started: BTreeSet<MemberId> =
+            self.replication().into_iter().filter(|(_, matched)| *matched > 0).map(|(id, _)| id).collect();
+        started.insert(self.peers.me());
+        started
+    }
+
+    /// A cluster that grows by `added` members which have not started needs its quorum among those that have.
+    fn refuse_without_quorum(&self, members: &Members, added: usize) -> Result<(), MemberRefusal> {
+        let started = self.started();
+        let voters: Vec<MemberId> = members.voters().map(|voter| voter.id).collect();
+        let active = voters.iter().filter(|id| started.contains(id)).count();
+        let quorum_after = (voters.len() + added) / 2 + 1;
+        // etcd lets one member grow to two, although the second has not started yet.
+        if voters.len() == 1 || active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
+    }
+
+    fn refuse_removal(&self, members: &Members, leaving: MemberId) -> Result<(), MemberRefusal> {
+        let started = self.started();
+        let staying: Vec<MemberId> = members.voters().map(|voter| voter.id).filter(|id| *id != leaving).collect();
+        let active = staying.iter().filter(|id| started.contains(id)).count();
+        let quorum_after = staying.len() / 2 + 1;
+        if !staying.is_empty() && active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
+    }
+
+    fn refuse_lagging(&self, learner: MemberId) -> Result<(), MemberRefusal> {
+        let last = self.standing().last_log_index;
+        let matched = self.replication().get(&learner).copied().unwrap_or(0);
+        let ready = u128::from(matched) * 100 >= u128::from(last) * u128::from(READY_LAG_PERCENT);
+        if ready && matched > 0 { Ok(()) } else { Err(MemberRefusal::LearnerNotReady) }
+    }
+}
+
+fn refuse_known(members: &Members, id: MemberId, member: &Member) -> Result<(), MemberRefusal> {
+    if members.get(id).is_some() {
+        return Err(MemberRefusal::IdExists);
+    }
+    let taken =
+        members.members.iter().any(|other| other.member.peer_urls.iter().any(|url| member.peer_urls.contains(url)));
+    if taken { Err(MemberRefusal::PeerUrlExists) } else { Ok(()) }
+}
+
+fn refusal(error: ClientWriteError<TypeConfig>) -> MemberRefusal {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => {
+            MemberRefusal::NotLeader { leader: forward.leader_id.map(MemberId) }
+        }
+        ClientWriteError::ChangeMembershipError(error) => match error {
+            ChangeMembershipError::LearnerNotFound(_) => MemberRefusal::NotFound,
+            ChangeMembershipError::EmptyMembership(_) => MemberRefusal::UnhealthyCluster,
+            // The new leader's first entry is not committed yet: the next moment it will be.
+            _ => MemberRefusal::InProgress,
+        },
+        _ => MemberRefusal::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(zones: &[&str]) -> Members {
+        let members = zones.iter().enumerate().map(|(i, zone)| MemberView {
+            id: MemberId(i as u64 + 1),
+            member: Member { zone: (*zone).to_owned(), ..Member::default() },
+            votes: true,
+        });
+        Members { members: members.collect() }
+    }
+
+    #[test]
+    fn three_zones_of_one_survive_any_zone() {
+        assert_eq!(layout(&["a", "b", "c"]).zones_that_hold_a_quorum(), vec![]);
+        assert_eq!(layout(&["a", "a", "b", "b", "c"]).zones_that_hold_a_quorum(), vec![]);
+    }
+
+    #[test]
+    fn a_zone_with_a_quorum_is_found() {
+        assert_eq!(layout(&["a", "a", "b"]).zones_that_hold_a_quorum(), vec![("a".to_owned(), 2)]);
+        // Of four, the loss of two leaves no quorum.
+        assert_eq!(layout(&["a", "a", "b", "c"]).zones_that_hold_a_quorum(), vec![("a".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn members_without_a_zone_do_not_share_one() {
+        assert_eq!(layout(&["", "", ""]).zones_that_hold_a_quorum(), vec![]);
+        assert_eq!(layout(&[""]).zones_that_hold_a_quorum(), vec![("(none:1)".to_owned(), 1)]);
+    }
+}

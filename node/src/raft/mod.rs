@@ -1,0 +1,310 @@
+//! Replication: openraft over our log, our state and our wire.
+//!
+//! ```text
+//!   ops/ ---- Replica: write, read_index, change members, transfer
+//!                |
+//!             openraft core (elections, replication, commit)
+//!              |            |                 |
+//!         log_store      machine           network  <--->  service
+//!         wal/ files     applier           peers: one connection a purpose
+//!                        state/, storage/, lease/, watch/
+//! ```
+//!
+//! This folder is the only one that knows openraft. Its settings are not its defaults; each is explained in
+//! [`raft_config`].
+
+mod applier;
+mod log_store;
+mod machine;
+mod members;
+mod network;
+mod peers;
+mod service;
+mod snapshot;
+mod types;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::raft::ReadPolicy;
+use openraft::{Config, ServerState, SnapshotPolicy};
+
+pub use applier::Applier;
+pub use members::{MemberChange, MemberRefusal, MemberView, Members};
+pub use peers::{PEER_MESSAGE_BYTES_MAX, Peers, work_client};
+pub use service::RaftService;
+pub use snapshot::{SnapshotFile, digest_file};
+pub use types::{Applied, EncodedBatch, Member};
+pub use wire::{member_from_wire, member_to_wire};
+
+use crate::env::{Disk, Halt};
+use crate::metrics::Metrics;
+use crate::rt;
+use crate::rt::watch::WatchReceiver as _;
+use crate::types::{LogId, MemberId};
+use crate::wal::Log;
+use log_store::LogStore;
+use machine::Machine;
+use network::Network;
+use snapshot::Incoming;
+use types::TypeConfig;
+
+type Raft = openraft::Raft<TypeConfig, Machine>;
+
+/// How often members speak and how patient they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    pub heartbeat_ms: u64,
+    /// A follower that hears nothing for this long, or up to twice as long, stands for election.
+    pub election_ms: u64,
+    /// Entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot for followers that are a little behind.
+    pub catch_up_entries: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_ms: 400, snapshot_entries: 10_000, catch_up_entries: 5_000 }
+    }
+}
+
+impl Timing {
+    /// The longest time until a follower stands for election.
+    pub fn election_max(&self) -> Duration {
+        Duration::from_millis(self.election_ms * 2)
+    }
+}
+
+/// Everything that replication is built from.
+pub struct Parts {
+    pub peers: Peers,
+    pub log: Arc<Log>,
+    pub applier: Arc<Applier>,
+    pub disk: Arc<dyn Disk>,
+    /// Where snapshots from the leader gather.
+    pub incoming_dir: PathBuf,
+    pub timing: Timing,
+    pub halt: Halt,
+    pub applied: rt::watch::Receiver<LogId>,
+    pub metrics: Metrics,
+}
+
+/// Replication could not start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("Raft: {0}")]
+pub struct RaftStopped(String);
+
+/// Why a write has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It was refused before it reached the log: it did not happen, and may be sent to the leader.
+    #[error("this member does not lead")]
+    NotLeader { leader: Option<MemberId> },
+    /// It was in this member's log when leadership was lost: nobody here knows whether it happened.
+    #[error("leadership was lost while the write was under way")]
+    Unknown,
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// Why a linearizable read has no position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadIndexError {
+    #[error("this member does not lead")]
+    NotLeader { leader: Option<MemberId> },
+    #[error("no quorum answered")]
+    NoQuorum,
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// Where this member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub term: u64,
+    pub leader: Option<MemberId>,
+    pub leads: bool,
+    pub last_log_index: u64,
+    pub committed_index: u64,
+    pub applied_index: u64,
+    pub snapshot_index: u64,
+    pub purged_index: u64,
+}
+
+/// This node's part in the cluster.
+#[derive(Clone)]
+pub struct Replica {
+    raft: Raft,
+    peers: Peers,
+    incoming: Incoming,
+    applied: rt::watch::Receiver<LogId>,
+    /// A member with holes in its log votes and acknowledges, but never leads.
+    may_lead: bool,
+}
+
+/// openraft's settings, none of them by default.
+fn raft_config(timing: &Timing, may_lead: bool) -> Config {
+    let election_max = timing.election_ms * 2;
+    Config {
+        cluster_name: "holdfast".to_owned(),
+        heartbeat_interval: timing.heartbeat_ms,
+        election_timeout_min: timing.election_ms,
+        election_timeout_max: election_max,
+        // A cut-off member must not come back with a higher term and depose the leader.
+        enable_pre_vote: Some(true),
+        // A leader that no quorum hears falls silent, so that the others can elect. Off, a partial partition of five
+        // stalls for ever (openraft #2080).
+        quorum_loss_probe_interval: Some(2 * election_max),
+        // Our state is flushed now and then, not before every answer, and the commit index is not stored: a leader
+        // that restarted must learn what is committed in an election, not restore itself.
+        enable_leader_restore: Some(false),
+        enable_elect: may_lead,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_entries),
+        max_in_snapshot_log_to_keep: timing.catch_up_entries,
+        replication_lag_threshold: timing.catch_up_entries,
+        // Entries are batches of up to a megabyte; reads of the log are bounded in bytes as well.
+        max_payload_entries: 64,
+        purge_batch_size: 256,
+        // A member that is down is tried again soon, so that it is found soon when it is back.
+        backoff: "100ms".to_owned(),
+        ..Config::default()
+    }
+}
+
+impl Replica {
+    /// Starts openraft over the opened log and state.
+    pub async fn start(parts: Parts) -> Result<Self, RaftStopped> {
+        let may_lead = parts.applier.hole.is_none();
+        let config = raft_config(&parts.timing, may_lead).validate().map_err(|error| {
+            RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
+        })?;
+        let me = parts.peers.me().0;
+        let log = LogStore::start(parts.log, parts.halt.clone(), parts.metrics.disk.clone());
+        let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
+        let network = Network::new(parts.peers.clone());
+        let raft = Raft::new(me, Arc::new(config), network, log, machine)
+            .await
+            .map_err(|error| RaftStopped(error.to_string()))?;
+        let incoming = Incoming::new(parts.disk, parts.incoming_dir);
+        Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead })
+    }
+
+    /// The gRPC service that other members' replication talks to.
+    pub fn service(&self) -> RaftService {
+        RaftService::new(self.raft.clone(), self.peers.clone(), self.incoming.clone(), self.may_lead)
+    }
+
+    /// Whether the cluster's first members were ever written to this log.
+    pub async fn is_initialized(&self) -> Result<bool, RaftStopped> {
+        self.raft.is_initialized().await.map_err(|error| RaftStopped(error.to_string()))
+    }
+
+    /// Writes the cluster's first members. Every one of them may do so, with the same members.
+    pub async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), RaftStopped> {
+        self.raft.initialize(members).await.map_err(|error| RaftStopped(error.to_string()))
+    }
+
+    /// Proposes a batch here, and waits until it is applied. It may wait for long: the caller has a deadline.
+    pub async fn write(&self, batch: EncodedBatch) -> Result<Applied, WriteError> {
+        match self.raft.client_write(batch).await {
+            Ok(response) => Ok(response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(WriteError::NotLeader { leader: forward.leader_id.map(MemberId) })
+            }
+            Err(RaftError::APIError(_)) => Err(WriteError::Unknown),
+            Err(RaftError::Fatal(fatal)) => Err(WriteError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// A position that a linearizable read must have applied: asks a quorum whether this member still leads
+    /// (Raft, §6.4 of the dissertation).
+    pub async fn read_index(&self) -> Result<LogId, ReadIndexError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(wire::log_id(linearizer.read_log_id().log_id())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadIndexError::NotLeader { leader: forward.leader_id.map(MemberId) })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadIndexError::NoQuorum),
+            Err(RaftError::Fatal(fatal)) => Err(ReadIndexError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Resolves when the state here has reached `index`. The caller has a deadline.
+    pub async fn wait_applied(&self, index: u64) -> Result<(), RaftStopped> {
+        let mut applied = self.applied.clone();
+        loop {
+            if applied.borrow_and_update().index >= index {
+                return Ok(());
+            }
+            applied.changed().await.map_err(|_| RaftStopped("the state machine has stopped".to_owned()))?;
+        }
+    }
+
+    pub fn applied(&self) -> LogId {
+        *self.applied.borrow_watched()
+    }
+
+    pub fn standing(&self) -> Standing {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index_of = |id: &Option<types::RaftLogId>| id.as_ref().map_or(0, |id| id.index);
+        Standing {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(MemberId),
+            leads: metrics.state == ServerState::Leader,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            committed_index: index_of(&metrics.local_committed),
+            applied_index: self.applied().index,
+            snapshot_index: index_of(&metrics.snapshot),
+            purged_index: index_of(&metrics.purged),
+        }
+    }
+
+    /// Term and leader alone, for every answer's header.
+    pub fn term(&self) -> u64 {
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term
+    }
+
+    pub fn leader(&self) -> Option<MemberId> {
+        self.raft.server_metrics().borrow_watched().current_leader.map(MemberId)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Resolves when the term, the leader or the members may have changed.
+    pub async fn changed(&self, watcher: &mut StandingWatcher) -> Result<(), RaftStopped> {
+        watcher.0.changed().await.map_err(|_| RaftStopped("openraft has stopped".to_owned()))
+    }
+
+    pub fn watch_standing(&self) -> StandingWatcher {
+        StandingWatcher(self.raft.server_metrics())
+    }
+
+    /// Starts to hand leadership to `to`. Watch the leader to see it done.
+    pub async fn transfer_to(&self, to: MemberId) -> Result<(), RaftStopped> {
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|error| RaftStopped(error.to_string()))
+    }
+
+    /// Makes a checkpoint soon, whatever the policy says.
+    pub async fn snapshot_soon(&self) -> Result<(), RaftStopped> {
+        self.raft.trigger().snapshot().await.map_err(|error| RaftStopped(error.to_string()))
+    }
+
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "Raft did not stop cleanly");
+        }
+    }
+}
+
+/// Sees changes of term, leader and members.
+pub struct StandingWatcher(
+    openraft::alias::WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>,
+);

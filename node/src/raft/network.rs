@@ -1,0 +1,280 @@
+//! Raft's messages on their way out.
+//!
+//! Entries go over one stream to each follower: requests are sent without waiting for the answers to earlier ones, and
+//! the answers come back in order. openraft sets no deadline on a stream, and a partition closes nothing, so an
+//! unanswered request has a deadline here.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use holdfast_proto::peer;
+use holdfast_proto::peer::raft_client::RaftClient;
+use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{AnyError, OptionalSend};
+use tonic::{Response, Status};
+
+use super::peers::{Peers, Purpose};
+
+use super::snapshot::{self, SnapshotFiles};
+use super::types::{Member, TypeConfig};
+use super::wire;
+use crate::rt;
+
+/// How long a follower may take to put entries on its disk and say so.
+const APPEND_DEADLINE: Duration = Duration::from_millis(2000);
+
+/// Makes a connection for each member that openraft wants to talk to.
+#[derive(Clone, Debug)]
+pub struct Network {
+    peers: Peers,
+}
+
+impl Network {
+    pub fn new(peers: Peers) -> Self {
+        Self { peers }
+    }
+
+    fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
+        Connection { peers: self.peers.clone(), target, urls: member.peer_urls.clone(), attempt: 0, purpose }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.to(target, member, Purpose::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.to(target, member, Purpose::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.to(target, member, Purpose::Snapshot)
+    }
+}
+
+/// The way to one member.
+#[derive(Debug)]
+pub struct Connection {
+    peers: Peers,
+    target: u64,
+    urls: Vec<String>,
+    /// Which of the member's addresses is used; the next one after each failure.
+    attempt: usize,
+    purpose: Purpose,
+}
+
+fn unreachable(status: &Status) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(status))
+}
+
+fn broken(detail: impl ToString) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&AnyError::error(detail.to_string())))
+}
+
+impl Connection {
+    fn client(&self, purpose: Purpose) -> Result<RaftClient<rt::Channel>, RPCError<TypeConfig>> {
+        let url = self
+            .urls
+            .get(self.attempt % self.urls.len().max(1))
+            .ok_or_else(|| broken(format!("member {:x} has no peer URL", self.target)))?;
+        self.peers.raft(url, purpose).map_err(|status| unreachable(&status))
+    }
+
+    /// One call with a deadline.
+    async fn call<T>(
+        &mut self,
+        deadline: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>> + Send,
+    ) -> Result<T, RPCError<TypeConfig>> {
+        match rt::timeout(deadline, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => {
+                self.attempt += 1;
+                Err(unreachable(&status))
+            }
+            Err(_elapsed) => {
+                self.attempt += 1;
+                Err(broken(format!("member {:x} did not answer within {deadline:?}", self.target)))
+            }
+        }
+    }
+
+    fn vote_request(&self, request: &VoteRequest<TypeConfig>) -> peer::VoteRequest {
+        peer::VoteRequest {
+            envelope: Some(self.peers.envelope(self.target)),
+            vote: Some(wire::vote_to_wire(&request.vote)),
+            last_log: wire::optional_log_id_to_wire(request.last_log_id.as_ref()),
+            leadership_transfer: request.leadership_transfer,
+        }
+    }
+
+    async fn open_append_stream<S>(
+        &mut self,
+        input: S,
+        deadline: Duration,
+    ) -> Result<BoxStream<'_, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>, RPCError<TypeConfig>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        let unanswered = Arc::new(AtomicUsize::new(0));
+        let sent = Arc::clone(&unanswered);
+        let envelope = self.peers.envelope(self.target);
+        let requests = input.map(move |request| {
+            sent.fetch_add(1, Ordering::Relaxed);
+            wire::append_to_wire(envelope, request)
+        });
+        let mut client = self.client(Purpose::Append)?;
+        let mut answers = self.call(deadline, client.append_stream(requests)).await?;
+        let target = self.target;
+        let results = async_stream::stream! {
+            loop {
+                match rt::timeout(APPEND_DEADLINE, answers.message()).await {
+                    // Silence is fine while nothing was asked.
+                    Err(_elapsed) if unanswered.load(Ordering::Relaxed) == 0 => {}
+                    Err(_elapsed) => {
+                        let silent = format!("member {target:x} left an append unanswered for {APPEND_DEADLINE:?}");
+                        yield Err(broken(silent));
+                        break;
+                    }
+                    Ok(Err(status)) => {
+                        yield Err(unreachable(&status));
+                        break;
+                    }
+                    Ok(Ok(None)) => break,
+                    Ok(Ok(Some(answer))) => {
+                        unanswered.fetch_sub(1, Ordering::Relaxed);
+                        match wire::stream_result_from_wire(answer) {
+                            Ok(result) => yield Ok(result),
+                            Err(error) => {
+                                yield Err(broken(error));
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        Ok(Box::pin(results))
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotFiles;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let mut client = self.client(self.purpose)?;
+        let request = wire::append_to_wire(self.peers.envelope(self.target), request);
+        let answer = self.call(option.hard_ttl(), client.append(request)).await?;
+        wire::append_response_from_wire(answer).map_err(broken)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>, RPCError<TypeConfig>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        match self.purpose {
+            // A heartbeat is one question and one answer: a stream for each would be waste.
+            Purpose::Heartbeat => stream_append_sequential(self, input, option),
+            _ => Box::pin(self.open_append_stream(input, APPEND_DEADLINE)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let mut client = self.client(Purpose::Vote)?;
+        let answer = self.call(option.hard_ttl(), client.vote(self.vote_request(&request))).await?;
+        vote_response(answer)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let mut client = self.client(Purpose::Vote)?;
+        let answer = self.call(option.hard_ttl(), client.pre_vote(self.vote_request(&request))).await?;
+        vote_response(answer)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFiles>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let client = self.client(Purpose::Snapshot).map_err(|error| to_streaming(&error))?;
+        let envelope = self.peers.envelope(self.target);
+        let sending = snapshot::send(client, envelope, vote, snapshot);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => sent.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error))),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let mut client = self.client(Purpose::Vote)?;
+        let message = peer::TransferLeaderRequest {
+            envelope: Some(self.peers.envelope(self.target)),
+            from_leader: Some(wire::vote_to_wire(request.from_leader())),
+            to_member: *request.to_node_id(),
+            last_log: wire::optional_log_id_to_wire(request.last_log_id()),
+        };
+        let answer = self.call(option.hard_ttl(), client.transfer_leader(message)).await?;
+        if answer.accepted {
+            return Ok(Ok(()));
+        }
+        tracing::info!(target_member = self.target, detail = answer.detail, "leadership was not taken over yet");
+        let expected = *request.from_leader();
+        let actual = wire::vote_from_wire(answer.vote).map_err(broken)?;
+        Ok(Err(if expected == actual {
+            TransferLeaderError::LogNotFlushed {
+                expected: request.last_log_id().copied(),
+                actual: answer.last_log.map(wire::log_id_from_wire),
+            }
+        } else {
+            TransferLeaderError::VoteChanged { expected, actual }
+        }))
+    }
+}
+
+fn vote_response(answer: peer::VoteResponse) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    let vote = wire::vote_from_wire(answer.vote).map_err(broken)?;
+    Ok(VoteResponse::new(vote, answer.last_log.map(wire::log_id_from_wire), answer.granted))
+}
+
+fn to_streaming(error: &RPCError<TypeConfig>) -> StreamingError<TypeConfig> {
+    StreamingError::Unreachable(Unreachable::new(error))
+}

@@ -1,0 +1,205 @@
+//! Raft's messages on their way in: the `Raft` service of the peer protocol.
+//!
+//! Every message names its cluster and its addressee, and is refused if they are not ours: a node started on another
+//! cluster's address must not take part in its elections.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use holdfast_proto::peer;
+use holdfast_proto::peer::raft_server::Raft as RaftApi;
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest, VoteRequest};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::peers::Peers;
+use super::snapshot::{Incoming, Transfer};
+use super::types::TypeConfig;
+use super::{Raft, wire};
+use crate::rt;
+
+/// The `Raft` service of one node.
+pub struct RaftService {
+    raft: Raft,
+    peers: Peers,
+    incoming: Incoming,
+    /// The snapshot being received. A newer offer replaces it.
+    transfer: Arc<Mutex<Option<Transfer>>>,
+    may_lead: bool,
+}
+
+impl RaftService {
+    pub fn new(raft: Raft, peers: Peers, incoming: Incoming, may_lead: bool) -> Self {
+        Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), may_lead }
+    }
+
+    fn vote_request(&self, message: peer::VoteRequest) -> Result<VoteRequest<TypeConfig>, Status> {
+        self.peers.check(message.envelope.as_ref())?;
+        let mut request = VoteRequest::new(
+            wire::vote_from_wire(message.vote).map_err(bad)?,
+            message.last_log.map(wire::log_id_from_wire),
+        );
+        request.leadership_transfer = message.leadership_transfer;
+        Ok(request)
+    }
+}
+
+/// The message could not be understood.
+fn bad(error: io::Error) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// This node's Raft has stopped.
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("this member's Raft has stopped: {error}"))
+}
+
+fn disk_failed(error: io::Error) -> Status {
+    match error.kind() {
+        io::ErrorKind::InvalidData => bad(error),
+        io::ErrorKind::StorageFull => Status::resource_exhausted(format!("no room for a snapshot: {error}")),
+        _ => Status::internal(format!("a snapshot could not be stored: {error}")),
+    }
+}
+
+fn vote_response(response: &openraft::raft::VoteResponse<TypeConfig>) -> peer::VoteResponse {
+    peer::VoteResponse {
+        vote: Some(wire::vote_to_wire(&response.vote)),
+        granted: response.vote_granted,
+        last_log: wire::optional_log_id_to_wire(response.last_log_id.as_ref()),
+    }
+}
+
+#[tonic::async_trait]
+impl RaftApi for RaftService {
+    type AppendStreamStream = Pin<Box<dyn Stream<Item = Result<peer::AppendResponse, Status>> + Send>>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<peer::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let peers = self.peers.clone();
+        let (refused, refusal) = tokio::sync::oneshot::channel();
+        let mut refused = Some(refused);
+        // A message that cannot be taken ends the stream with its reason, after the answers to those before it.
+        let messages = request.into_inner().map(move |message| {
+            let message = message?;
+            peers.check(message.envelope.as_ref())?;
+            wire::append_from_wire(message).map_err(bad)
+        });
+        let requests = messages.scan((), move |(), message| {
+            let request = match message {
+                Ok(request) => Some(request),
+                Err(status) => {
+                    if let Some(refused) = refused.take() {
+                        // Nobody reads the reason of a stream that was dropped.
+                        let _dropped = refused.send(status);
+                    }
+                    None
+                }
+            };
+            futures::future::ready(request)
+        });
+        let answers = self
+            .raft
+            .stream_append(Box::pin(requests))
+            .map(|result| result.map(|result| wire::stream_result_to_wire(&result)).map_err(stopped));
+        let last = futures::stream::once(refusal).filter_map(|reason| futures::future::ready(reason.ok().map(Err)));
+        Ok(Response::new(Box::pin(answers.chain(last))))
+    }
+
+    async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendResponse>, Status> {
+        let message = request.into_inner();
+        self.peers.check(message.envelope.as_ref())?;
+        let request = wire::append_from_wire(message).map_err(bad)?;
+        let response = self.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(Response::new(wire::append_response_to_wire(&response)))
+    }
+
+    async fn vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
+        let request = self.vote_request(request.into_inner())?;
+        let response = self.raft.vote(request).await.map_err(stopped)?;
+        Ok(Response::new(vote_response(&response)))
+    }
+
+    async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
+        let request = self.vote_request(request.into_inner())?;
+        let response = self.raft.pre_vote(request).await.map_err(stopped)?;
+        Ok(Response::new(vote_response(&response)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        self.peers.check(message.envelope.as_ref())?;
+        if !self.may_lead {
+            return Err(Status::failed_precondition("this member is repairing its log and does not lead"));
+        }
+        let request = TransferLeaderRequest::new(
+            wire::vote_from_wire(message.from_leader).map_err(bad)?,
+            message.to_member,
+            message.last_log.map(wire::log_id_from_wire),
+        );
+        let answer = match self.raft.handle_transfer_leader(request).await.map_err(stopped)? {
+            Ok(()) => peer::TransferLeaderResponse { accepted: true, ..Default::default() },
+            Err(refusal) => {
+                let detail = refusal.to_string();
+                let (vote, last_log) = match refusal {
+                    TransferLeaderError::VoteChanged { actual, .. } => (Some(wire::vote_to_wire(&actual)), None),
+                    TransferLeaderError::LogNotFlushed { actual, .. } => {
+                        (message.from_leader, wire::optional_log_id_to_wire(actual.as_ref()))
+                    }
+                };
+                peer::TransferLeaderResponse { accepted: false, detail, vote, last_log }
+            }
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn offer_snapshot(
+        &self,
+        request: Request<peer::SnapshotOffer>,
+    ) -> Result<Response<peer::SnapshotWanted>, Status> {
+        let offer = request.into_inner();
+        self.peers.check(offer.envelope.as_ref())?;
+        let incoming = self.incoming.clone();
+        let (transfer, wanted) = rt::blocking(move || {
+            let transfer = incoming.begin(offer)?;
+            let wanted = incoming.wanted(&transfer)?;
+            Ok((transfer, wanted))
+        })
+        .await
+        .and_then(|begun| begun)
+        .map_err(disk_failed)?;
+        tracing::info!(transfer = transfer.id, missing_files = wanted.parts.len(), "a snapshot is offered");
+        *self.transfer.lock() = Some(transfer);
+        Ok(Response::new(wanted))
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<peer::SnapshotChunk>>,
+    ) -> Result<Response<peer::SnapshotInstalled>, Status> {
+        let mut chunks = request.into_inner();
+        let transfer =
+            self.transfer.lock().clone().ok_or_else(|| Status::failed_precondition("no snapshot was offered"))?;
+        while let Some(chunk) = chunks.message().await? {
+            if chunk.envelope.is_some() {
+                self.peers.check(chunk.envelope.as_ref())?;
+            }
+            let (incoming, transfer) = (self.incoming.clone(), transfer.clone());
+            rt::blocking(move || incoming.write(&transfer, &chunk)).await.and_then(|done| done).map_err(disk_failed)?;
+        }
+        let (incoming, complete) = (self.incoming.clone(), transfer.clone());
+        let files =
+            rt::blocking(move || incoming.finish(&complete)).await.and_then(|done| done).map_err(disk_failed)?;
+        let snapshot = openraft::alias::SnapshotOf::<TypeConfig, _> { meta: transfer.meta, snapshot: files };
+        let response = self.raft.install_full_snapshot(transfer.vote, snapshot).await.map_err(stopped)?;
+        *self.transfer.lock() = None;
+        Ok(Response::new(peer::SnapshotInstalled { vote: Some(wire::vote_to_wire(&response.vote)) }))
+    }
+}

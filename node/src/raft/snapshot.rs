@@ -1,0 +1,343 @@
+//! Snapshots on the move: a checkpoint's files, each with a digest, sent in pieces and resumable.
+//!
+//! ```text
+//!   leader                                   follower
+//!   offer: position, members, files  ----->  incoming/<transfer id>/ : what is there already?
+//!          <-----  wanted: name, first missing byte of each incomplete file
+//!   chunks: name, offset, data, crc  ----->  written as they come
+//!          <-----  installed                 every digest checked, synced, handed to the state machine
+//! ```
+//!
+//! The transfer id is the digest of the offer, so a transfer broken by either side's restart goes on where it stopped
+//! as long as the same checkpoint is offered. Nothing is held in memory but one chunk. A file that fails its digest is
+//! dropped and asked for again; a snapshot is never installed with one.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use holdfast_proto::peer;
+use holdfast_proto::peer::raft_client::RaftClient;
+use openraft::alias::SnapshotOf;
+use openraft::raft::SnapshotResponse;
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::types::{RaftVote, SnapshotMeta, StoredMembership, TypeConfig};
+use super::wire;
+use crate::env::{Disk, OpenMode};
+use crate::rt;
+
+/// Bytes read, sent and written at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+const OFFER_DEADLINE: Duration = Duration::from_secs(10);
+/// What a transfer may take besides its bytes: digests, syncs, opening the state.
+const TRANSFER_BASE_DEADLINE: Duration = Duration::from_secs(60);
+/// A link slower than this is given up, and resumed.
+const TRANSFER_BYTES_PER_S_MIN: u64 = 1024 * 1024;
+
+/// One file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotFile {
+    pub name: String,
+    pub length: u64,
+    pub sha256: Bytes,
+}
+
+/// A complete snapshot in a directory: a checkpoint of ours, or one received.
+#[derive(Clone, Debug)]
+pub struct SnapshotFiles {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub files: Vec<SnapshotFile>,
+    /// Whoever holds this keeps the directory from being removed.
+    pub lease: Arc<()>,
+}
+
+/// SHA-256 of a file, read in pieces.
+pub fn digest_file(disk: &dyn Disk, path: &Path) -> io::Result<Bytes> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let length = file.len()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    while offset < length {
+        let piece = piece_of(&mut buffer, length - offset);
+        file.read_exact_at(piece, offset)?;
+        hasher.update(&*piece);
+        offset += piece.len() as u64;
+    }
+    Ok(Bytes::copy_from_slice(&hasher.finalize()))
+}
+
+/// As much of `buffer` as the `left` bytes need.
+fn piece_of(buffer: &mut [u8], left: u64) -> &mut [u8] {
+    let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+    &mut buffer[..length]
+}
+
+// ---- the sending side ----
+
+/// Offers a snapshot and sends what the other side lacks of it.
+pub async fn send(
+    mut client: RaftClient<rt::Channel>,
+    envelope: peer::Envelope,
+    vote: RaftVote,
+    snapshot: SnapshotOf<TypeConfig, SnapshotFiles>,
+) -> Result<SnapshotResponse<TypeConfig>, Status> {
+    let data = snapshot.snapshot;
+    let offer = offer_of(envelope, &vote, &snapshot.meta, &data);
+    let wanted = rt::timeout(OFFER_DEADLINE, client.offer_snapshot(offer))
+        .await
+        .map_err(|_| Status::deadline_exceeded("a snapshot offer was not answered"))??
+        .into_inner();
+    if let Some(higher) = wanted.higher_vote {
+        let vote = wire::vote_from_wire(Some(higher)).map_err(|error| Status::internal(error.to_string()))?;
+        return Ok(SnapshotResponse::new(vote));
+    }
+    let bytes = missing_bytes(&data, &wanted);
+    tracing::info!(to = envelope.to_member, bytes, transfer = wanted.transfer_id, "sending a snapshot");
+    let deadline = TRANSFER_BASE_DEADLINE + Duration::from_secs(bytes / TRANSFER_BYTES_PER_S_MIN);
+    let installed = rt::timeout(deadline, client.send_snapshot(chunks(envelope, data, wanted)))
+        .await
+        .map_err(|_| Status::deadline_exceeded(format!("a snapshot of {bytes} bytes took over {deadline:?}")))??
+        .into_inner();
+    let vote = wire::vote_from_wire(installed.vote).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(SnapshotResponse::new(vote))
+}
+
+fn offer_of(
+    envelope: peer::Envelope,
+    vote: &RaftVote,
+    meta: &SnapshotMeta,
+    data: &SnapshotFiles,
+) -> peer::SnapshotOffer {
+    let files = data.files.iter().map(|file| peer::SnapshotFile {
+        name: file.name.clone(),
+        length: file.length,
+        sha256: file.sha256.clone(),
+    });
+    peer::SnapshotOffer {
+        envelope: Some(envelope),
+        vote: Some(wire::vote_to_wire(vote)),
+        last_log: wire::optional_log_id_to_wire(meta.last_log_id.as_ref()),
+        membership_log: wire::optional_log_id_to_wire(meta.last_membership.log_id().as_ref()),
+        membership: Some(wire::membership_to_wire(meta.last_membership.membership())),
+        files: files.collect(),
+    }
+}
+
+fn missing_bytes(data: &SnapshotFiles, wanted: &peer::SnapshotWanted) -> u64 {
+    let length_of = |name: &str| data.files.iter().find(|file| file.name == name).map_or(0, |file| file.length);
+    wanted.parts.iter().map(|part| length_of(&part.name).saturating_sub(part.offset)).sum()
+}
+
+/// The missing parts, piece by piece. A read that fails ends the stream early: the other side then lacks bytes, says
+/// so, and the next offer goes on from there.
+fn chunks(
+    envelope: peer::Envelope,
+    data: SnapshotFiles,
+    wanted: peer::SnapshotWanted,
+) -> impl Stream<Item = peer::SnapshotChunk> + Send + 'static {
+    async_stream::stream! {
+        let mut envelope = Some(envelope);
+        for part in wanted.parts {
+            let Some(file) = data.files.iter().find(|file| file.name == part.name).cloned() else { continue };
+            let mut offset = part.offset;
+            loop {
+                let (disk, path, length) = (Arc::clone(&data.disk), data.dir.join(&file.name), file.length);
+                let read = rt::blocking(move || read_piece(disk.as_ref(), &path, offset, length)).await;
+                let piece = match read.and_then(|piece| piece) {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        tracing::error!(file = file.name, offset, %error, "a snapshot file could not be read");
+                        return;
+                    }
+                };
+                let sent = piece.len() as u64;
+                yield peer::SnapshotChunk {
+                    envelope: envelope.take(),
+                    transfer_id: wanted.transfer_id.clone(),
+                    name: file.name.clone(),
+                    offset,
+                    crc32: crc32fast::hash(&piece),
+                    data: piece,
+                };
+                offset += sent;
+                if offset >= file.length {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn read_piece(disk: &dyn Disk, path: &Path, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let piece = piece_of(&mut buffer, length - offset);
+    disk.open(path, OpenMode::Read)?.read_exact_at(piece, offset)?;
+    let piece_length = piece.len();
+    buffer.truncate(piece_length);
+    Ok(Bytes::from(buffer))
+}
+
+// ---- the receiving side ----
+
+/// A snapshot that is being received.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    pub id: String,
+    pub vote: RaftVote,
+    pub meta: SnapshotMeta,
+    files: Vec<SnapshotFile>,
+    dir: PathBuf,
+}
+
+/// Where received files gather until a snapshot is complete.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+}
+
+impl Incoming {
+    pub fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
+        Self { disk, root }
+    }
+
+    /// Takes an offer. Files of other transfers are dropped: there is one leader, and it has one snapshot.
+    pub fn begin(&self, offer: peer::SnapshotOffer) -> io::Result<Transfer> {
+        let vote = wire::vote_from_wire(offer.vote)?;
+        let membership = offer.membership.clone().ok_or_else(|| invalid("an offer without members"))?;
+        let meta = SnapshotMeta {
+            last_log_id: offer.last_log.map(wire::log_id_from_wire),
+            last_membership: StoredMembership::new(
+                offer.membership_log.map(wire::log_id_from_wire),
+                wire::membership_from_wire(membership)?,
+            ),
+        };
+        let files: Vec<_> = offer
+            .files
+            .into_iter()
+            .map(|file| SnapshotFile { name: file.name, length: file.length, sha256: file.sha256 })
+            .collect();
+        if let Some(bad) = files.iter().find(|file| !is_plain_name(&file.name)) {
+            return Err(invalid(format!("a snapshot file may not be called {:?}", bad.name)));
+        }
+        let id = transfer_id(&meta, &files);
+        self.disk.create_dir_all(&self.root)?;
+        for other in self.disk.list(&self.root)? {
+            if other != id {
+                self.disk.remove_dir_all(&self.root.join(other))?;
+            }
+        }
+        let dir = self.root.join(&id);
+        self.disk.create_dir_all(&dir)?;
+        Ok(Transfer { id, vote, meta, files, dir })
+    }
+
+    /// What is still missing.
+    pub fn wanted(&self, transfer: &Transfer) -> io::Result<peer::SnapshotWanted> {
+        let mut parts = Vec::new();
+        for file in &transfer.files {
+            let there = self.length_of(&transfer.dir.join(&file.name))?;
+            match there {
+                Some(length) if length == file.length => {}
+                Some(length) if length < file.length => {
+                    parts.push(peer::snapshot_wanted::Part { name: file.name.clone(), offset: length });
+                }
+                _ => parts.push(peer::snapshot_wanted::Part { name: file.name.clone(), offset: 0 }),
+            }
+        }
+        Ok(peer::SnapshotWanted { transfer_id: transfer.id.clone(), parts, higher_vote: None })
+    }
+
+    fn length_of(&self, path: &Path) -> io::Result<Option<u64>> {
+        if self.disk.exists(path)? { Ok(Some(self.disk.open(path, OpenMode::Read)?.len()?)) } else { Ok(None) }
+    }
+
+    /// Writes one chunk where it belongs.
+    pub fn write(&self, transfer: &Transfer, chunk: &peer::SnapshotChunk) -> io::Result<()> {
+        if chunk.transfer_id != transfer.id {
+            return Err(invalid(format!(
+                "a chunk of transfer {}, while {} is under way",
+                chunk.transfer_id, transfer.id
+            )));
+        }
+        let file = transfer
+            .files
+            .iter()
+            .find(|file| file.name == chunk.name)
+            .ok_or_else(|| invalid(format!("a chunk of {:?}, which was not offered", chunk.name)))?;
+        if chunk.offset.saturating_add(chunk.data.len() as u64) > file.length {
+            return Err(invalid(format!("a chunk beyond the end of {}", chunk.name)));
+        }
+        if crc32fast::hash(&chunk.data) != chunk.crc32 {
+            return Err(invalid(format!("a chunk of {} at {} was damaged on the way", chunk.name, chunk.offset)));
+        }
+        let path = transfer.dir.join(&file.name);
+        let mode = if self.disk.exists(&path)? { OpenMode::ReadWrite } else { OpenMode::CreateNew };
+        let open = self.disk.open(&path, mode)?;
+        if chunk.offset == 0 {
+            open.set_len(0)?;
+        } else if chunk.offset > open.len()? {
+            return Err(invalid(format!("a chunk of {} that leaves a gap before {}", chunk.name, chunk.offset)));
+        }
+        open.write_all_at(&chunk.data, chunk.offset)
+    }
+
+    /// Checks every digest and makes everything durable. A file that fails is removed, so that the next offer brings
+    /// it again.
+    pub fn finish(&self, transfer: &Transfer) -> io::Result<SnapshotFiles> {
+        for file in &transfer.files {
+            let path = transfer.dir.join(&file.name);
+            let length = self.length_of(&path)?;
+            if length != Some(file.length) {
+                return Err(invalid(format!("{} has {length:?} of {} bytes", file.name, file.length)));
+            }
+            if digest_file(self.disk.as_ref(), &path)? != file.sha256 {
+                self.disk.remove_file(&path)?;
+                return Err(invalid(format!("{} does not match its digest and will be fetched again", file.name)));
+            }
+            self.disk.open(&path, OpenMode::ReadWrite)?.sync()?;
+        }
+        self.disk.sync_dir(&transfer.dir)?;
+        Ok(SnapshotFiles {
+            disk: Arc::clone(&self.disk),
+            dir: transfer.dir.clone(),
+            files: transfer.files.clone(),
+            lease: Arc::new(()),
+        })
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, detail.into())
+}
+
+/// A name that stays inside its directory.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
+}
+
+fn transfer_id(meta: &SnapshotMeta, files: &[SnapshotFile]) -> String {
+    let mut hasher = Sha256::new();
+    if let Some(last) = &meta.last_log_id {
+        hasher.update(last.index.to_le_bytes());
+        hasher.update(last.committed_leader_id().to_le_bytes());
+    }
+    for file in files {
+        hasher.update(file.name.as_bytes());
+        hasher.update(file.length.to_le_bytes());
+        hasher.update(&file.sha256);
+    }
+    hasher.finalize()[..16].iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _written = write!(hex, "{byte:02x}");
+        hex
+    })
+}

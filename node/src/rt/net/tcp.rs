@@ -1,0 +1,74 @@
+//! gRPC over TCP, as tonic does it. HTTP/1 requests are answered on the same port.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Status;
+use tonic::transport::{Endpoint, Server};
+use tower::ServiceExt;
+
+use super::Channel;
+use super::accepted::Accepted;
+
+/// How long a TCP connection to a member may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// A connection that carries nothing is probed this often, and given up after one unanswered probe.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Flow control windows: large enough that a round trip between zones does not hold a stream up.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// A channel to the member at `url`. It connects when first used, and again whenever the connection was lost.
+pub fn connect(url: &str) -> Result<Channel, Status> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| Status::invalid_argument(format!("{url}: {error}")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    let channel = endpoint.connect_lazy();
+    Ok(Channel::new(channel.map_err(|error| Status::from_error(error.into()))))
+}
+
+/// A port that is ours, not yet served.
+#[derive(Debug)]
+pub struct BoundListener {
+    listener: TcpListener,
+}
+
+impl BoundListener {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Takes the port at `address`.
+pub async fn bind(address: SocketAddr) -> io::Result<BoundListener> {
+    Ok(BoundListener { listener: TcpListener::bind(address).await? })
+}
+
+/// Serves until `stop` resolves, then lets the requests under way finish.
+pub async fn serve(
+    bound: BoundListener,
+    routes: tonic::service::Routes,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let incoming = TcpListenerStream::new(bound.listener).map(|accepted| accepted.and_then(Accepted::new));
+    Server::builder()
+        .accept_http1(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await
+        .map_err(io::Error::other)
+}

@@ -1,0 +1,16 @@
+//! The words that every layer speaks: identifiers, key ranges, log positions, limits, the value checksum.
+//!
+//! Nothing here does anything. A newtype exists wherever two numbers could be swapped by mistake: a [`Revision`] is
+//! not a log index, a [`LeaseId`] is not a [`MemberId`].
+
+mod checksum;
+mod ids;
+mod limits;
+mod naming;
+mod range;
+
+pub use checksum::value_checksum;
+pub use ids::{ClusterId, LeaseId, LogId, MemberId, Revision, Vote};
+pub use limits::Limits;
+pub use naming::{cluster_id_of, member_id_of};
+pub use range::{KeyRange, RangeEnd};

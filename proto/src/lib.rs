@@ -1,0 +1,41 @@
+//! The wire contract, as Rust types.
+//!
+//! ```text
+//! etcd/      the etcd v3 API        -> etcdserverpb, mvccpb     what clients speak
+//! holdfast/  log.proto              -> log                      what the Raft log carries, on disk
+//!            peer.proto             -> peer                     what members say to one another
+//!            v1.proto               -> v1                       what etcd's API has no words for
+//! ```
+//!
+//! Byte fields are [`bytes::Bytes`](https://docs.rs/bytes): a value is copied off the socket once and shared from
+//! there on.
+
+// The doc comments of generated code come from the `.proto` files, which are not written as Markdown.
+#![allow(rustdoc::all, clippy::all)]
+
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Nested as the packages are, because generated code names its neighbours by relative paths.
+mod holdfast {
+    pub mod log {
+        pub mod v1 {
+            tonic::include_proto!("holdfast.log.v1");
+        }
+    }
+    pub mod peer {
+        pub mod v1 {
+            tonic::include_proto!("holdfast.peer.v1");
+        }
+    }
+    pub mod v1 {
+        tonic::include_proto!("holdfast.v1");
+    }
+}
+pub use holdfast::log::v1 as log;
+pub use holdfast::peer::v1 as peer;
+pub use holdfast::v1;
