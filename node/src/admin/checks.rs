@@ -18,14 +18,16 @@ pub enum Check {
     DataCorruption,
     /// This member has a vote.
     NonLearner,
+    /// The cluster knows this member's name, zone and client URLs. Not among etcd's: there, nothing is served before.
+    Published,
 }
 
 impl Check {
     /// As long as these hold there is no use in a restart.
     pub const LIVE: [Check; 1] = [Check::SerializableRead];
     /// While these hold, clients can be sent here.
-    pub const READY: [Check; 4] =
-        [Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+    pub const READY: [Check; 5] =
+        [Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner, Check::Published];
 
     /// etcd's name for it.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Check {
             Check::LinearizableRead => "linearizable_read",
             Check::DataCorruption => "data_corruption",
             Check::NonLearner => "non_learner",
+            Check::Published => "published",
         }
     }
 
@@ -51,6 +54,14 @@ impl Check {
             Check::NonLearner => {
                 let is_learner = ops.members().get(ops.me()).is_some_and(|me| !me.votes);
                 if is_learner { Err("this member is a learner".to_owned()) } else { Ok(()) }
+            }
+            Check::Published => {
+                let is_known = ops.members().get(ops.me()).is_some_and(|me| !me.member.client_urls.is_empty());
+                if is_known {
+                    Ok(())
+                } else {
+                    Err("the cluster does not know this member's client URLs yet".to_owned())
+                }
             }
         }
     }

@@ -1,9 +1,8 @@
 //! Collecting what a scrape shows.
 
-use crate::metrics::{Facts, RaftMetrics};
+use crate::metrics::Facts;
 use crate::mvcc;
 use crate::ops::{NodeState, Ops, OpsError};
-use crate::rt;
 
 /// The node as it is now.
 pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
@@ -47,23 +46,4 @@ pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
         pending_events: watch.pending_events as u64,
         leases: ops.lease_ids()?.len() as u64,
     })
-}
-
-/// Counts the leaders this member sees come, for as long as Raft runs.
-pub fn count_leader_changes(ops: &Ops, metrics: &RaftMetrics) {
-    let (ops, changes) = (ops.clone(), metrics.leader_changes.clone());
-    rt::spawn(async move {
-        let mut standing = ops.replica().watch_standing();
-        let mut last = None;
-        loop {
-            let now = ops.replica().leader();
-            if now.is_some() && now != last {
-                changes.inc();
-                last = now;
-            }
-            if ops.replica().changed(&mut standing).await.is_err() {
-                return;
-            }
-        }
-    });
 }

@@ -21,8 +21,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-pub use facts::count_leader_changes;
-
 use crate::api::{ETCD_CLUSTER_VERSION, ETCD_VERSION, HOLDFAST_VERSION};
 use crate::metrics::Metrics;
 use crate::ops::Ops;

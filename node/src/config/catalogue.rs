@@ -75,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         TIMING,
         "election-timeout",
         "MS",
-        "Milliseconds without a leader until a member stands for election, up to twice that [default: 400]",
+        "Milliseconds without a leader until a member stands for election, up to 1.5 times that [default: 400]",
     ),
     value(TIMING, "snapshot-count", "N", "Log entries between two checkpoints [default: 10000]"),
     value(

@@ -91,7 +91,10 @@ impl Node {
         let http = admin::routes(&ops, &metrics);
         let mut serving = Serving::default();
         // The peer port first: without it there is no election.
-        serving.add_all(listeners.peer, &api::peer_routes(&ops, ops.replica().service(), http.clone()));
+        serving.add_all(
+            listeners.peer,
+            &api::peer_routes(&ops, ops.replica().service(), admin::peer_routes(&ops, &metrics)),
+        );
         if let Some(first_members) = who.first_members
             && !ops.replica().is_initialized().await?
         {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::identity::Identity;
 use super::{StartError, bootstrap};
+use crate::api;
 use crate::io::Io;
 use crate::lease::LeaseTable;
 use crate::mvcc;
@@ -76,6 +77,7 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         let in_state = |source| StartError::State { dir: settings.data_dir.clone(), source };
         let in_reading = |source| StartError::Reading { dir: settings.data_dir.clone(), source };
         let store = Store::open(Arc::clone(&io.engines), Arc::clone(&io.disk), &settings.data_dir).map_err(in_state)?;
+        api::remove_leftover_checkpoints(&store).map_err(in_state)?;
         let engine = store.engine();
         let view = engine.view();
         let applied = state::applied(view.as_ref()).map_err(in_state)?;

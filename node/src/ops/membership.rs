@@ -16,6 +16,9 @@ use crate::types::MemberId;
 /// How soon a member without a leader looks again, when nothing tells it sooner.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
 
+/// How soon a member that the cluster does not know yet says again who it is.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
+
 impl Ops {
     /// A client of another member, for work and questions.
     pub fn client_of(&self, id: MemberId) -> Result<PeerClient<rt::Channel>, OpsError> {
@@ -92,8 +95,17 @@ impl Ops {
 
     /// Changes the members as the leader.
     pub async fn change_members_here(&self, change: MemberChange) -> Result<Members, OpsError> {
-        tracing::info!(?change, "members are to change");
+        if !matches!(change, MemberChange::Publish(..)) {
+            tracing::info!(?change, "members are to change");
+        }
+        let promotes = matches!(change, MemberChange::Promote(_));
         let result = self.replica().change_members(change, self.limits().learners_max).await;
+        if promotes {
+            let metrics = &self.inner.metrics;
+            let counter =
+                if result.is_ok() { &metrics.learner_promote_succeeded } else { &metrics.learner_promote_failed };
+            counter.inc();
+        }
         match result {
             Ok(members) => Ok(members),
             Err(MemberRefusal::NotLeader { leader }) => Err(OpsError::NotLeader { leader }),
@@ -157,7 +169,8 @@ impl Ops {
                     tracing::debug!(%error, "the cluster does not know this member's name, zone and client URLs yet");
                 }
             }
-            rt::sleep(Duration::from_millis(200)).await;
+            // All founders publish at once, and members change one at a time.
+            rt::sleep(PUBLISH_PAUSE + Duration::from_millis(rt::random_u64() % 100)).await;
         }
     }
 }

@@ -112,6 +112,10 @@ fn zones(members: &Members) -> BTreeMap<String, ZoneShare> {
 /// What an operator should know about where the voters are.
 pub fn zone_warnings(members: &Members) -> Vec<String> {
     let voters = members.voters().count();
+    if voters < 2 {
+        // One member survives nothing, and nobody expects it to.
+        return Vec::new();
+    }
     let holding = members.zones_that_hold_a_quorum();
     let mut warnings: Vec<String> = holding
         .iter()
@@ -124,7 +128,7 @@ pub fn zone_warnings(members: &Members) -> Vec<String> {
         .collect();
     let nowhere =
         members.voters().filter(|voter| voter.member.zone.is_empty() && !voter.member.name.is_empty()).count();
-    if nowhere > 0 && voters > 1 {
+    if nowhere > 0 {
         warnings.push(format!(
             "{nowhere} of {voters} voters were started without --zone: what the loss of a zone costs cannot be told"
         ));

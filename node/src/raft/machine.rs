@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::RaftSnapshotBuilder;
@@ -12,7 +11,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
-use super::snapshot::{SnapshotFile, SnapshotFiles};
+use super::snapshot::SnapshotFiles;
 use super::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire;
 use crate::env::Disk;
@@ -73,9 +72,8 @@ impl Machine {
     /// Removes checkpoints that nobody sends any more.
     fn sweep_retired(&self) {
         let mut snapshots = self.snapshots.lock();
-        let (busy, idle): (Vec<_>, Vec<_>) = std::mem::take(&mut snapshots.retired)
-            .into_iter()
-            .partition(|snapshot| Arc::strong_count(&snapshot.snapshot.lease) > 1);
+        let (busy, idle): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut snapshots.retired).into_iter().partition(|snapshot| snapshot.snapshot.is_in_use());
         snapshots.retired = busy;
         drop(snapshots);
         for snapshot in idle {
@@ -93,25 +91,19 @@ impl Machine {
         let applied = applied.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
         let name = format!("{:020}-{:020}", applied.term, applied.index);
         let store = &self.applier.store;
-        let manifest = match store.checkpoint(&name) {
-            Ok(manifest) => manifest,
+        let files = match store.checkpoint_files(&name) {
             // Made before a restart, at the same place in the log.
-            Err(CheckpointError::Exists { name }) => store.read_checkpoint_manifest(&name).map_err(io::Error::other)?,
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        let files = manifest.files().iter().map(|file| SnapshotFile {
-            name: file.name.clone(),
-            length: file.length,
-            sha256: Bytes::copy_from_slice(&file.digest.0),
-        });
+            Err(CheckpointError::Exists { .. }) => {
+                store.remove_checkpoint(&name).map_err(io::Error::other)?;
+                store.checkpoint_files(&name)
+            }
+            made => made,
+        }
+        .map_err(io::Error::other)?;
+        let dir = store.checkpoint_dir(&name).map_err(io::Error::other)?;
         let snapshot = Snapshot {
             meta: SnapshotMeta { last_log_id: Some(wire::raft_log_id(applied)), last_membership },
-            snapshot: SnapshotFiles {
-                disk: Arc::clone(&self.disk),
-                dir: store.checkpoint_dir(&name).map_err(io::Error::other)?,
-                files: files.collect(),
-                lease: Arc::new(()),
-            },
+            snapshot: SnapshotFiles::new(Arc::clone(&self.disk), dir, files),
         };
         let mut snapshots = self.snapshots.lock();
         if let Some(old) = snapshots.newest.replace(snapshot.clone())

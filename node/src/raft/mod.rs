@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::{Config, ServerState, SnapshotPolicy};
 
@@ -37,7 +37,6 @@ pub use applier::Applier;
 pub use members::{MemberChange, MemberRefusal, MemberView, Members};
 pub use peers::{PEER_MESSAGE_BYTES_MAX, Peers, work_client};
 pub use service::RaftService;
-pub use snapshot::{SnapshotFile, digest_file};
 pub use types::{Applied, EncodedBatch, Member};
 pub use wire::{member_from_wire, member_to_wire};
 
@@ -59,7 +58,8 @@ type Raft = openraft::Raft<TypeConfig, Machine>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     pub heartbeat_ms: u64,
-    /// A follower that hears nothing for this long, or up to twice as long, stands for election.
+    /// A follower that hears nothing for at least this long, and at most one and a half times as long, stands for
+    /// election.
     pub election_ms: u64,
     /// Entries between two snapshots.
     pub snapshot_entries: u64,
@@ -76,7 +76,14 @@ impl Default for Timing {
 impl Timing {
     /// The longest time until a follower stands for election.
     pub fn election_max(&self) -> Duration {
-        Duration::from_millis(self.election_ms * 2)
+        Duration::from_millis(self.election_ms * 3 / 2)
+    }
+
+    /// A follower of openraft waits for the leader's lease to run out (`election_timeout_max`), and then for a random
+    /// time between `election_timeout_min` and `election_timeout_max`. These are chosen so that both together are
+    /// what [`Timing::election_ms`] promises.
+    fn openraft_election_ms(&self) -> (u64, u64) {
+        (self.election_ms * 3 / 8, self.election_ms * 3 / 4)
     }
 }
 
@@ -149,11 +156,11 @@ pub struct Replica {
 
 /// openraft's settings, none of them by default.
 fn raft_config(timing: &Timing, may_lead: bool) -> Config {
-    let election_max = timing.election_ms * 2;
+    let (election_min, election_max) = timing.openraft_election_ms();
     Config {
         cluster_name: "holdfast".to_owned(),
         heartbeat_interval: timing.heartbeat_ms,
-        election_timeout_min: timing.election_ms,
+        election_timeout_min: election_min,
         election_timeout_max: election_max,
         // A cut-off member must not come back with a higher term and depose the leader.
         enable_pre_vote: Some(true),
@@ -186,7 +193,7 @@ impl Replica {
         let me = parts.peers.me().0;
         let log = LogStore::start(parts.log, parts.halt.clone(), parts.metrics.disk.clone());
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
-        let network = Network::new(parts.peers.clone());
+        let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone());
         let raft = Raft::new(me, Arc::new(config), network, log, machine)
             .await
             .map_err(|error| RaftStopped(error.to_string()))?;
@@ -206,7 +213,11 @@ impl Replica {
 
     /// Writes the cluster's first members. Every one of them may do so, with the same members.
     pub async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), RaftStopped> {
-        self.raft.initialize(members).await.map_err(|error| RaftStopped(error.to_string()))
+        match self.raft.initialize(members).await {
+            // Another founder was faster, and its vote or its entries are here already: the cluster is founded.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(RaftStopped(error.to_string())),
+        }
     }
 
     /// Proposes a batch here, and waits until it is applied. It may wait for long: the caller has a deadline.

@@ -28,24 +28,38 @@ use super::peers::{Peers, Purpose};
 use super::snapshot::{self, SnapshotFiles};
 use super::types::{Member, TypeConfig};
 use super::wire;
+use crate::metrics::RaftMetrics;
 use crate::rt;
+use crate::types::MemberId;
 
 /// How long a follower may take to put entries on its disk and say so.
 const APPEND_DEADLINE: Duration = Duration::from_millis(2000);
+
+/// The pause before a stream that could not be opened is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes a connection for each member that openraft wants to talk to.
 #[derive(Clone, Debug)]
 pub struct Network {
     peers: Peers,
+    metrics: RaftMetrics,
 }
 
 impl Network {
-    pub fn new(peers: Peers) -> Self {
-        Self { peers }
+    pub fn new(peers: Peers, metrics: RaftMetrics) -> Self {
+        Self { peers, metrics }
     }
 
     fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
-        Connection { peers: self.peers.clone(), target, urls: member.peer_urls.clone(), attempt: 0, purpose }
+        Connection {
+            peers: self.peers.clone(),
+            target,
+            urls: member.peer_urls.clone(),
+            attempt: 0,
+            purpose,
+            reached: true,
+            metrics: self.metrics.clone(),
+        }
     }
 }
 
@@ -74,6 +88,9 @@ pub struct Connection {
     /// Which of the member's addresses is used; the next one after each failure.
     attempt: usize,
     purpose: Purpose,
+    /// The last call was answered. The log tells of changes only.
+    reached: bool,
+    metrics: RaftMetrics,
 }
 
 fn unreachable(status: &Status) -> RPCError<TypeConfig> {
@@ -100,15 +117,34 @@ impl Connection {
         call: impl Future<Output = Result<Response<T>, Status>> + Send,
     ) -> Result<T, RPCError<TypeConfig>> {
         match rt::timeout(deadline, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                self.note_answer();
+                Ok(response.into_inner())
+            }
             Ok(Err(status)) => {
-                self.attempt += 1;
+                self.note_failure(status.message());
                 Err(unreachable(&status))
             }
             Err(_elapsed) => {
-                self.attempt += 1;
+                self.note_failure("no answer in time");
                 Err(broken(format!("member {:x} did not answer within {deadline:?}", self.target)))
             }
+        }
+    }
+
+    fn note_answer(&mut self) {
+        if !std::mem::replace(&mut self.reached, true) && self.purpose == Purpose::Append {
+            tracing::info!(member = %MemberId(self.target), "the member can be reached again");
+        }
+    }
+
+    fn note_failure(&mut self, why: &str) {
+        self.attempt += 1;
+        if self.purpose == Purpose::Heartbeat {
+            self.metrics.heartbeat_send_failures.inc();
+        }
+        if std::mem::replace(&mut self.reached, false) && self.purpose == Purpose::Append {
+            tracing::warn!(member = %MemberId(self.target), urls = ?self.urls, why, "the member cannot be reached");
         }
     }
 
@@ -137,6 +173,10 @@ impl Connection {
             wire::append_to_wire(envelope, request)
         });
         let mut client = self.client(Purpose::Append)?;
+        if !self.reached {
+            // openraft's own pause is inside `input`, which is not read before the stream is open.
+            rt::sleep(REOPEN_PAUSE).await;
+        }
         let mut answers = self.call(deadline, client.append_stream(requests)).await?;
         let target = self.target;
         let results = async_stream::stream! {

@@ -24,6 +24,7 @@ use holdfast_proto::peer;
 use holdfast_proto::peer::raft_client::RaftClient;
 use openraft::alias::SnapshotOf;
 use openraft::raft::SnapshotResponse;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
@@ -31,6 +32,7 @@ use super::types::{RaftVote, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire;
 use crate::env::{Disk, OpenMode};
 use crate::rt;
+use crate::storage::CheckpointFile;
 
 /// Bytes read, sent and written at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -40,26 +42,53 @@ const TRANSFER_BASE_DEADLINE: Duration = Duration::from_secs(60);
 /// A link slower than this is given up, and resumed.
 const TRANSFER_BYTES_PER_S_MIN: u64 = 1024 * 1024;
 
-/// One file of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotFile {
-    pub name: String,
-    pub length: u64,
-    pub sha256: Bytes,
-}
-
 /// A complete snapshot in a directory: a checkpoint of ours, or one received.
 #[derive(Clone, Debug)]
 pub struct SnapshotFiles {
     pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
-    pub files: Vec<SnapshotFile>,
-    /// Whoever holds this keeps the directory from being removed.
-    pub lease: Arc<()>,
+    pub files: Vec<CheckpointFile>,
+    /// Computed when the snapshot is first sent: a checkpoint is cheap, reading all of it is not. Whoever holds this
+    /// also keeps the directory from being removed.
+    pub digests: Arc<Mutex<Option<Vec<Bytes>>>>,
+}
+
+impl SnapshotFiles {
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, files: Vec<CheckpointFile>) -> Self {
+        Self { disk, dir, files, digests: Arc::new(Mutex::new(None)) }
+    }
+
+    /// Somebody else holds a handle: it is being sent.
+    pub fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.digests) > 1
+    }
+
+    /// SHA-256 of each file, in order. Reads them all the first time.
+    fn digest_all(&self) -> io::Result<Vec<Bytes>> {
+        let mut digests = self.digests.lock();
+        if let Some(known) = digests.as_ref() {
+            return Ok(known.clone());
+        }
+        let fresh: Vec<Bytes> = self
+            .files
+            .iter()
+            .map(|file| digest_file(self.disk.as_ref(), &self.dir.join(&file.name)))
+            .collect::<io::Result<_>>()?;
+        *digests = Some(fresh.clone());
+        Ok(fresh)
+    }
+}
+
+/// One file of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OfferedFile {
+    name: String,
+    length: u64,
+    sha256: Bytes,
 }
 
 /// SHA-256 of a file, read in pieces.
-pub fn digest_file(disk: &dyn Disk, path: &Path) -> io::Result<Bytes> {
+fn digest_file(disk: &dyn Disk, path: &Path) -> io::Result<Bytes> {
     let file = disk.open(path, OpenMode::Read)?;
     let length = file.len()?;
     let mut hasher = Sha256::new();
@@ -90,7 +119,12 @@ pub async fn send(
     snapshot: SnapshotOf<TypeConfig, SnapshotFiles>,
 ) -> Result<SnapshotResponse<TypeConfig>, Status> {
     let data = snapshot.snapshot;
-    let offer = offer_of(envelope, &vote, &snapshot.meta, &data);
+    let to_digest = data.clone();
+    let digests = rt::blocking(move || to_digest.digest_all())
+        .await
+        .and_then(|digests| digests)
+        .map_err(|error| Status::internal(format!("the snapshot cannot be read: {error}")))?;
+    let offer = offer_of(envelope, &vote, &snapshot.meta, &data, digests);
     let wanted = rt::timeout(OFFER_DEADLINE, client.offer_snapshot(offer))
         .await
         .map_err(|_| Status::deadline_exceeded("a snapshot offer was not answered"))??
@@ -115,11 +149,12 @@ fn offer_of(
     vote: &RaftVote,
     meta: &SnapshotMeta,
     data: &SnapshotFiles,
+    digests: Vec<Bytes>,
 ) -> peer::SnapshotOffer {
-    let files = data.files.iter().map(|file| peer::SnapshotFile {
+    let files = data.files.iter().zip(digests).map(|(file, sha256)| peer::SnapshotFile {
         name: file.name.clone(),
         length: file.length,
-        sha256: file.sha256.clone(),
+        sha256,
     });
     peer::SnapshotOffer {
         envelope: Some(envelope),
@@ -193,7 +228,7 @@ pub struct Transfer {
     pub id: String,
     pub vote: RaftVote,
     pub meta: SnapshotMeta,
-    files: Vec<SnapshotFile>,
+    files: Vec<OfferedFile>,
     dir: PathBuf,
 }
 
@@ -223,7 +258,7 @@ impl Incoming {
         let files: Vec<_> = offer
             .files
             .into_iter()
-            .map(|file| SnapshotFile { name: file.name, length: file.length, sha256: file.sha256 })
+            .map(|file| OfferedFile { name: file.name, length: file.length, sha256: file.sha256 })
             .collect();
         if let Some(bad) = files.iter().find(|file| !is_plain_name(&file.name)) {
             return Err(invalid(format!("a snapshot file may not be called {:?}", bad.name)));
@@ -306,12 +341,9 @@ impl Incoming {
             self.disk.open(&path, OpenMode::ReadWrite)?.sync()?;
         }
         self.disk.sync_dir(&transfer.dir)?;
-        Ok(SnapshotFiles {
-            disk: Arc::clone(&self.disk),
-            dir: transfer.dir.clone(),
-            files: transfer.files.clone(),
-            lease: Arc::new(()),
-        })
+        let files =
+            transfer.files.iter().map(|file| CheckpointFile { name: file.name.clone(), length: file.length }).collect();
+        Ok(SnapshotFiles::new(Arc::clone(&self.disk), transfer.dir.clone(), files))
     }
 }
 
@@ -324,7 +356,7 @@ fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
 }
 
-fn transfer_id(meta: &SnapshotMeta, files: &[SnapshotFile]) -> String {
+fn transfer_id(meta: &SnapshotMeta, files: &[OfferedFile]) -> String {
     let mut hasher = Sha256::new();
     if let Some(last) = &meta.last_log_id {
         hasher.update(last.index.to_le_bytes());
