@@ -241,7 +241,11 @@ mod tests {
     #[test]
     fn the_shortest_lease_outlives_an_election() {
         let with = |election_ms| ttl_min(&Timing { election_ms, ..Timing::default() });
-        assert_eq!(with(400), Duration::from_secs(2), "600 ms at most, and half of it again, is less than etcd's least");
+        assert_eq!(
+            with(400),
+            Duration::from_secs(2),
+            "600 ms at most, and half of it again, is less than etcd's least"
+        );
         assert_eq!(with(1000), Duration::from_millis(2250));
         assert_eq!(with(5000), Duration::from_millis(11_250));
     }

@@ -1,6 +1,6 @@
 //! Where committed entries become state: apply purely, write once, then tell.
 //!
-//! The order in [`Applier::apply`] is the node's most important promise:
+//! The order in [`Applier::prepare`] and [`Applier::commit`] is the node's most important promise:
 //!
 //! 1. `state::Machine::apply` computes effects; nothing has happened yet.
 //! 2. One engine write commits all of them, the applied index included.
@@ -41,9 +41,21 @@ pub struct Applier {
     pub applied: rt::watch::Sender<LogId>,
 }
 
+/// What entries will do, not yet written.
+pub struct Prepared {
+    ids: Vec<LogId>,
+    effects: state::Effects,
+}
+
+/// What came of a write that may not wait.
+pub enum Commit {
+    Done(Vec<Applied>),
+    WouldWait(Prepared),
+}
+
 impl Applier {
-    /// Applies entries in order. With a hole in the log, entries from the hole on are taken and left alone.
-    pub fn apply(&self, entries: Vec<RaftEntry>) -> io::Result<Vec<Applied>> {
+    /// Computes what entries do, in order. With a hole in the log, entries from the hole on are taken and left alone.
+    pub fn prepare(&self, entries: Vec<RaftEntry>) -> io::Result<Prepared> {
         let mut decoded = Vec::with_capacity(entries.len());
         for entry in entries {
             if self.hole.is_some_and(|hole| entry.log_id.index >= hole.index) {
@@ -51,18 +63,41 @@ impl Applier {
             }
             decoded.push(decode(entry)?);
         }
-        let Some(last) = decoded.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
-        let ids: Vec<LogId> = decoded.iter().map(|entry| entry.log_id).collect();
-
+        let ids = decoded.iter().map(|entry| entry.log_id).collect();
         let engine = self.store.engine();
         let effects = self.machine.apply(engine.view().as_ref(), &decoded).map_err(io::Error::other)?;
-        engine.write(effects.batch).map_err(io::Error::other)?;
+        Ok(Prepared { ids, effects })
+    }
 
+    /// Writes what was prepared, and tells. May wait for the disk.
+    pub fn commit(&self, mut prepared: Prepared) -> io::Result<Vec<Applied>> {
+        let batch = std::mem::take(&mut prepared.effects.batch);
+        self.store.engine().write(batch).map_err(io::Error::other)?;
+        Ok(self.tell(prepared))
+    }
+
+    /// As [`Applier::commit`], if it need not wait. Else nothing has happened yet.
+    pub fn commit_now(&self, mut prepared: Prepared) -> io::Result<Commit> {
+        let batch = std::mem::take(&mut prepared.effects.batch);
+        match self.store.engine().write_now(batch).map_err(io::Error::other)? {
+            None => Ok(Commit::Done(self.tell(prepared))),
+            Some(batch) => {
+                prepared.effects.batch = batch;
+                Ok(Commit::WouldWait(prepared))
+            }
+        }
+    }
+
+    /// After the write: leases, watchers, readers, and the answers for those who asked.
+    fn tell(&self, prepared: Prepared) -> Vec<Applied> {
+        let Prepared { ids, effects } = prepared;
         self.leases.lock().absorb(&effects.lease_changes, rt::since(self.lease_epoch));
         self.hub.publish(&effects.published);
-        self.tell_applied(last);
+        if let Some(last) = ids.last() {
+            self.tell_applied(*last);
+        }
         let outcomes = ids.into_iter().zip(effects.outcomes);
-        Ok(outcomes.map(|(log_id, outcomes)| Applied { log_id, outcomes }).collect())
+        outcomes.map(|(log_id, outcomes)| Applied { log_id, outcomes }).collect()
     }
 
     /// Where the state is: the last entry applied, and the members as of then.

@@ -5,7 +5,7 @@
 //!                 --vote, truncate, purge-----+--> queue --> flusher --> one blocking call --> callbacks
 //! ```
 //!
-//! The flusher is one task, so everything reaches the disk in the order in which openraft asked for it. While it waits
+//! The flusher is one thread, so everything reaches the disk in the order in which openraft asked for it. While it waits
 //! for one fsync the next appends gather; the next fsync serves them all. A disk error is never retried: what the
 //! kernel still holds after a failed fsync cannot be trusted, so the node ends, by [`Halt`].
 
@@ -55,11 +55,11 @@ pub struct LogStore {
 
 impl LogStore {
     /// Starts the flusher over an open log.
-    pub fn start(log: Arc<Log>, halt: Halt, metrics: DiskMetrics) -> Self {
+    pub fn start(log: Arc<Log>, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
-        rt::spawn(flush_loop(Arc::clone(&log), work, halt, metrics.clone()));
+        rt::spawn_worker("wal-flusher", flush_loop(Arc::clone(&log), work, halt, metrics.clone()))?;
         rt::spawn(prepare_loop(Arc::downgrade(&log)));
-        Self { log, queue, metrics }
+        Ok(Self { log, queue, metrics })
     }
 
     async fn ask(&self, work: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Work) -> io::Result<()> {
@@ -133,10 +133,8 @@ async fn prepare_loop(log: Weak<Log>) {
 }
 
 /// One fsync for everybody who waits.
-async fn sync(log: &Arc<Log>, waiting: Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
-    let writer = Arc::clone(log);
-    let synced = rt::blocking(move || writer.sync()).await?;
-    let result = synced.map(|_durable| ()).map_err(|error| to_io(&error));
+async fn sync(log: &Log, waiting: Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
+    let result = rt::on_worker(|| log.sync()).await.map(|_durable| ()).map_err(|error| to_io(&error));
     for callback in waiting {
         callback.io_completed(copy(&result));
     }
@@ -144,12 +142,11 @@ async fn sync(log: &Arc<Log>, waiting: Vec<IOFlushed<TypeConfig>>) -> io::Result
 }
 
 async fn on_disk(
-    log: &Arc<Log>,
+    log: &Log,
     done: oneshot::Sender<io::Result<()>>,
-    work: impl FnOnce(&Log) -> Result<(), WalError> + Send + 'static,
+    work: impl FnOnce(&Log) -> Result<(), WalError> + Send,
 ) -> io::Result<()> {
-    let writer = Arc::clone(log);
-    let result = rt::blocking(move || work(&writer)).await?.map_err(|error| to_io(&error));
+    let result = rt::on_worker(|| work(log)).await.map_err(|error| to_io(&error));
     // Whoever asked may have stopped waiting; the disk has it all the same.
     let _nobody_waits = done.send(copy(&result));
     result

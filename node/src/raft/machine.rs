@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt};
-use openraft::OptionalSend;
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 
-use super::applier::Applier;
+use super::applier::{Applier, Commit};
 use super::snapshot::SnapshotFiles;
-use super::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
+use super::types::{Applied, RaftEntry, RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire;
 use crate::env::Disk;
 use crate::metrics::DiskMetrics;
@@ -21,6 +21,9 @@ use crate::storage::CheckpointError;
 
 /// Entries applied by one engine write.
 const APPLY_ENTRIES_MAX: usize = 256;
+
+/// Entries up to this size are applied on the async thread, if the engine need not wait.
+const APPLY_INLINE_BYTES_MAX: usize = 64 * 1024;
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFiles>;
 
@@ -56,9 +59,8 @@ impl Machine {
 
     async fn apply_chunk(&self, chunk: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
         let (entries, responders): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
-        let applier = Arc::clone(&self.applier);
         let begun = rt::now();
-        let applied = rt::blocking(move || applier.apply(entries)).await?;
+        let applied = self.apply_entries(entries).await;
         self.metrics.backend_commit.observe(rt::since(begun).as_secs_f64());
         let applied = self.or_halt("committed entries could not be applied", applied)?;
         for (responder, applied) in responders.into_iter().zip(applied) {
@@ -67,6 +69,19 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// A little work is done where it stands: a hop to another thread and back costs more than it. The engine says when
+    /// it would have to wait for the disk, and then the hop is taken.
+    async fn apply_entries(&self, entries: Vec<RaftEntry>) -> io::Result<Vec<Applied>> {
+        let applier = Arc::clone(&self.applier);
+        if entries.iter().map(bytes_of).sum::<usize>() > APPLY_INLINE_BYTES_MAX {
+            return rt::blocking(move || applier.commit(applier.prepare(entries)?)).await?;
+        }
+        match applier.commit_now(applier.prepare(entries)?)? {
+            Commit::Done(applied) => Ok(applied),
+            Commit::WouldWait(prepared) => rt::blocking(move || applier.commit(prepared)).await?,
+        }
     }
 
     /// Removes checkpoints that nobody sends any more.
@@ -119,6 +134,13 @@ impl Machine {
     fn install(&self, dir: PathBuf) -> io::Result<()> {
         self.applier.store.install(&dir).map_err(io::Error::other)?;
         self.applier.state_replaced()
+    }
+}
+
+fn bytes_of(entry: &RaftEntry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 

@@ -191,7 +191,8 @@ impl Replica {
             RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
         })?;
         let me = parts.peers.me().0;
-        let log = LogStore::start(parts.log, parts.halt.clone(), parts.metrics.disk.clone());
+        let log = LogStore::start(parts.log, parts.halt.clone(), parts.metrics.disk.clone())
+            .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
         let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone());
         let raft = Raft::new(me, Arc::new(config), network, log, machine)

@@ -4,7 +4,8 @@
 //!                     real                              simulated (cfg(madsim))
 //!   spawn, sleep      tokio                             madsim's executor
 //!   Instant, wall     the machine's clocks              one skewable clock for each node
-//!   blocking          tokio's blocking threads          inline, then a pause as long as the disk would take
+//!   blocking          tokio's blocking threads          inline, after a pause as long as the disk would take
+//!   worker            a thread of its own               a task
 //!   chance            the thread's generator            madsim's seeded generator
 //!   Channel, serve    tonic over TCP                    tonic over madsim links: same bytes, same streams
 //! ```
@@ -36,7 +37,10 @@ pub mod nemesis {
 }
 
 pub use net::{BoundListener, Channel, bind, connect, serve};
-pub use world::{Elapsed, Instant, JoinHandle, Rt, Sleep, Timeout, blocking, sleep, spawn, timeout, wall_unix_ms};
+pub use world::{
+    Elapsed, Instant, JoinHandle, Rt, Sleep, Timeout, blocking, on_worker, sleep, spawn, spawn_worker, timeout,
+    wall_unix_ms,
+};
 
 use openraft_rt::{AsyncRuntime, Instant as _};
 

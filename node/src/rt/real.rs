@@ -37,6 +37,22 @@ where
     tokio::task::spawn_blocking(work).await.map_err(|error| io::Error::other(format!("blocking work died: {error}")))
 }
 
+/// Runs a loop that blocks most of the time on a thread of its own. It may wait on channels, but not sleep.
+pub fn spawn_worker<F>(name: &str, work: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || futures::executor::block_on(work))
+        .map(|_detached| ())
+}
+
+/// Blocking work inside of [`spawn_worker`]: done right here.
+pub async fn on_worker<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
 /// The wall clock, in Unix milliseconds. It may jump; nothing but stamps and displays may depend on it.
 pub fn wall_unix_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -210,11 +210,31 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    pause().await;
+    Ok(work())
+}
+
+/// The real world's threads are tasks here.
+pub fn spawn_worker<F>(_name: &str, work: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    spawn(work);
+    Ok(())
+}
+
+/// Blocking work inside of [`spawn_worker`]: it takes its time, as all blocking work does.
+pub async fn on_worker<T>(work: impl FnOnce() -> T) -> T {
+    pause().await;
+    work()
+}
+
+/// As long as the disk would take.
+async fn pause() {
     use madsim::rand::Rng;
     let longest_us = u64::try_from(here().blocking_pause.as_micros()).unwrap_or(u64::MAX);
     let pause_us = madsim::rand::thread_rng().gen_range(longest_us / 5..=longest_us);
     sleep(Duration::from_micros(pause_us)).await;
-    Ok(work())
 }
 
 /// madsim's seeded generator (rand 0.8) under the trait that openraft wants (rand 0.10).

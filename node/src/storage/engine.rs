@@ -83,6 +83,10 @@ pub trait Engine: Debug + Send + Sync + 'static {
 
     fn write(&self, batch: Batch) -> Result<(), EngineError>;
 
+    /// Writes unless that would have to wait for the disk: then nothing was written, and the batch is given back. For
+    /// callers that may not block.
+    fn write_now(&self, batch: Batch) -> Result<Option<Batch>, EngineError>;
+
     /// When this returns, every batch written before the call survives a power loss.
     fn flush(&self) -> Result<(), EngineError>;
 

@@ -114,6 +114,10 @@ impl Engine for Generation {
         self.engine.write(batch)
     }
 
+    fn write_now(&self, batch: Batch) -> Result<Option<Batch>, EngineError> {
+        self.engine.write_now(batch)
+    }
+
     fn flush(&self) -> Result<(), EngineError> {
         self.engine.flush()
     }

@@ -143,6 +143,10 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn write_now(&self, batch: Batch) -> Result<Option<Batch>, EngineError> {
+        self.write(batch).map(|()| None)
+    }
+
     fn flush(&self) -> Result<(), EngineError> {
         let mut durable = self.durable.lock();
         durable.refuse_if_failed()?;

@@ -112,7 +112,10 @@ impl EngineFactory for RocksEngineFactory {
         let db = DB::open_cf_descriptors(&options, dir, families).map_err(|error| engine_error(error, dir))?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        let engine = RocksEngine { db, dir: dir.to_owned(), unlogged };
+        let mut unlogged_now = WriteOptions::default();
+        unlogged_now.disable_wal(true);
+        unlogged_now.set_no_slowdown(true);
+        let engine = RocksEngine { db, dir: dir.to_owned(), unlogged, unlogged_now };
         format::check(&*engine.view(), dir)?;
         Ok(Arc::new(engine))
     }
@@ -263,11 +266,24 @@ struct RocksEngine {
     dir: PathBuf,
     /// No write-ahead log.
     unlogged: WriteOptions,
+    /// The same, failing where it would have to wait.
+    unlogged_now: WriteOptions,
 }
 
 impl RocksEngine {
     fn family(&self, column: Column) -> &ColumnFamily {
         self.db.cf_handle(column.name()).expect("open opened every column")
+    }
+
+    fn rows(&self, batch: &Batch) -> WriteBatch {
+        let mut rows = WriteBatch::default();
+        for op in batch.ops() {
+            match op {
+                BatchOp::Put { column, key, value } => rows.put_cf(self.family(*column), key, value),
+                BatchOp::Delete { column, key } => rows.delete_cf(self.family(*column), key),
+            }
+        }
+        rows
     }
 
     fn error(&self, error: rocksdb::Error) -> EngineError {
@@ -300,14 +316,16 @@ impl Engine for RocksEngine {
     }
 
     fn write(&self, batch: Batch) -> Result<(), EngineError> {
-        let mut rows = WriteBatch::default();
-        for op in batch.ops() {
-            match op {
-                BatchOp::Put { column, key, value } => rows.put_cf(self.family(*column), key, value),
-                BatchOp::Delete { column, key } => rows.delete_cf(self.family(*column), key),
-            }
+        self.db.write_opt(self.rows(&batch), &self.unlogged).map_err(|error| self.error(error))
+    }
+
+    fn write_now(&self, batch: Batch) -> Result<Option<Batch>, EngineError> {
+        match self.db.write_opt(self.rows(&batch), &self.unlogged_now) {
+            Ok(()) => Ok(None),
+            // "Would have to slow down or stop."
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Some(batch)),
+            Err(error) => Err(self.error(error)),
         }
-        self.db.write_opt(rows, &self.unlogged).map_err(|error| self.error(error))
     }
 
     fn flush(&self) -> Result<(), EngineError> {
