@@ -18,17 +18,31 @@ fn number(name: &str, default: u64) -> u64 {
     }
 }
 
-#[test]
-fn failover_under_many_seeds() {
+/// Runs a story under the seeds that were asked for.
+fn under_many_seeds<F, Fut>(story: F)
+where
+    F: Fn(sim::Trace) -> Fut + Copy + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
     let first = number("HOLDFAST_SIM_SEED", 1);
     let seeds = number("HOLDFAST_SIM_SEEDS", 5);
     for seed in first..first + seeds {
-        let trace = sim::run(seed, STORY_LIMIT, sim::failover);
+        let trace = sim::run(seed, STORY_LIMIT, story);
         println!("seed {seed}: {}", trace.tail(1).trim());
         if seeds == 1 {
             println!("{}", trace.text());
         }
     }
+}
+
+#[test]
+fn failover_under_many_seeds() {
+    under_many_seeds(sim::failover);
+}
+
+#[test]
+fn catching_up_under_many_seeds() {
+    under_many_seeds(sim::catch_up);
 }
 
 /// Prints a trace and nothing else; the test below runs it in processes of its own.

@@ -8,6 +8,7 @@ use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
 use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, initial_cluster, urls, values};
 use crate::ops::AutoCompaction;
+use crate::raft::PEER_MESSAGE_BYTES_MAX;
 use crate::raft::Timing;
 use crate::settings::{ClusterState, Settings};
 use crate::types::Limits;
@@ -17,8 +18,8 @@ use crate::wal::LogOptions;
 const HEARTBEATS_PER_ELECTION: u64 = 3;
 /// etcd's bound too: beyond it something else is wrong.
 const ELECTION_MS_MAX: u64 = 50_000;
-/// Beyond this a request starves everybody else's.
-const REQUEST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Beyond this a request starves everybody else's. It must fit between members too, with room for what surrounds it.
+const REQUEST_BYTES_MAX: u64 = PEER_MESSAGE_BYTES_MAX as u64 * 3 / 4;
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 const KEEP_HISTORY: Duration = Duration::from_secs(3600);
 

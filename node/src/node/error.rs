@@ -7,6 +7,7 @@ use super::identity::IdentityError;
 use crate::mvcc::ReadError;
 use crate::raft::RaftStopped;
 use crate::storage::EngineError;
+use crate::types::LogId;
 use crate::wal::OpenError;
 
 /// Why a node did not start.
@@ -23,6 +24,11 @@ pub enum StartError {
          start; remove the member from the cluster, empty both directories and add it again"
     )]
     LogLost { dir: PathBuf, data_dir: PathBuf },
+    #[error(
+        "the state in {dir} is at {applied:?}, but the Raft log begins after {purged}: entries between are gone, so \
+         this node cannot go on; remove the member from the cluster, empty its data directory and add it again"
+    )]
+    StateBehindLog { dir: PathBuf, purged: LogId, applied: Option<LogId> },
     #[error("the state in {dir}: {source}")]
     State { dir: PathBuf, source: EngineError },
     #[error("the state in {dir}: {source}")]

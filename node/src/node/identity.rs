@@ -22,6 +22,8 @@ use crate::env::{Disk, OpenMode};
 use crate::types::{ClusterId, MemberId};
 
 const FILE: &str = "IDENTITY";
+/// An empty file beside it: there is, or was, a Raft log.
+const LOG_NOTE: &str = "HAS-LOG";
 const MAGIC: &[u8; 8] = b"HFIDENT1";
 const HEAD_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
@@ -92,6 +94,25 @@ impl Identity {
             },
             Err(source) => Err(IdentityError::Io { path, source }),
         }
+    }
+
+    /// Notes that this node has a Raft log. From then on an empty log directory means that the log, and with it the
+    /// node's vote, is lost: its state may not have been flushed yet, so nothing else would tell.
+    pub fn note_log(disk: &dyn Disk, data_dir: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(LOG_NOTE);
+        let write = || -> io::Result<()> {
+            if !disk.exists(&path)? {
+                disk.open(&path, OpenMode::CreateNew)?.sync()?;
+            }
+            disk.sync_dir(data_dir)
+        };
+        write().map_err(|source| IdentityError::Io { path: path.clone(), source })
+    }
+
+    /// Whether this node ever had a Raft log.
+    pub fn had_log(disk: &dyn Disk, data_dir: &Path) -> Result<bool, IdentityError> {
+        let path = data_dir.join(LOG_NOTE);
+        disk.exists(&path).map_err(|source| IdentityError::Io { path: path.clone(), source })
     }
 
     /// Writes it down, for ever.

@@ -21,9 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tonic::service::Routes;
 
 pub use error::StartError;
@@ -40,7 +38,7 @@ use crate::storage::Store;
 use crate::watch::Hub;
 use crate::{admin, api};
 use opening::{OpenedAll, Who, open_all, who_am_i};
-use serving::{Listeners, Serving};
+use serving::{Listeners, Served, Serving};
 
 /// How long a stopping node may take to hand leadership over.
 const HAND_OVER_MS: u64 = 2_000;
@@ -53,8 +51,8 @@ pub struct Node {
     store: Arc<Store>,
     /// Turns true when the node begins to stop.
     stopping: rt::watch::Sender<bool>,
-    stop_serving: Mutex<Vec<oneshot::Sender<()>>>,
-    served: Shared<BoxFuture<'static, ()>>,
+    clients: Served,
+    peers: Served,
     client_addresses: Vec<SocketAddr>,
 }
 
@@ -89,9 +87,9 @@ impl Node {
             stopping: stopping_seen,
         };
         let http = admin::routes(&ops, &metrics);
-        let mut serving = Serving::default();
         // The peer port first: without it there is no election.
-        serving.add_all(
+        let mut peers = Serving::default();
+        peers.add_all(
             listeners.peer,
             &api::peer_routes(&ops, ops.replica().service(), admin::peer_routes(&ops, &metrics)),
         );
@@ -100,12 +98,12 @@ impl Node {
         {
             ops.replica().initialize(first_members).await?;
         }
-        serving.add_all(listeners.metrics, &Routes::from(http.clone()));
+        let mut clients = Serving::default();
+        clients.add_all(listeners.metrics, &Routes::from(http.clone()));
         let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        serving.add_all(listeners.client, &api::client_routes(&ops, http, &options));
+        clients.add_all(listeners.client, &api::client_routes(&ops, http, &options));
         rt::spawn(publish(ops.clone(), settings));
-        let served = serving.done();
-        Ok(Self { ops, store, stopping, stop_serving: Mutex::new(serving.stops), served, client_addresses })
+        Ok(Self { ops, store, stopping, clients: clients.started(), peers: peers.started(), client_addresses })
     }
 
     /// What the node can do, for tests that live in its process.
@@ -120,18 +118,16 @@ impl Node {
 
     /// Hands leadership over, lets requests finish, and makes the state durable.
     pub async fn stop(&self) {
+        self.ops.replica().stop_standing();
         if let Err(error) = self.ops.hand_over(Deadline::after_ms(HAND_OVER_MS)).await {
             tracing::warn!(%error, "leadership was not handed over; the others will elect");
         }
         // Open streams are told first, or the servers would wait for them.
         let _nobody_streams = self.stopping.send(true);
-        for stop in std::mem::take(&mut *self.stop_serving.lock()) {
-            // A server that has ended already needs no word.
-            let _ended = stop.send(());
-        }
-        // Streams that clients keep open end with the process.
-        let _streams_left = rt::timeout(DRAIN, self.served.clone()).await;
+        self.clients.stop(DRAIN).await;
+        // The leader's stream to this member ends with Raft, so the peer port comes last.
         self.ops.replica().shutdown().await;
+        self.peers.stop(DRAIN).await;
         let store = Arc::clone(&self.store);
         match rt::blocking(move || store.engine().flush()).await {
             Ok(Ok(())) => tracing::info!("stopped"),
@@ -154,13 +150,15 @@ async fn build(
     let peers = Peers::new(who.identity.cluster, who.identity.member);
     let leases = Arc::new(Mutex::new(opened.leases));
     let hub = Hub::new(opened.revision, settings.limits.clone());
+    let holes = Arc::new(Mutex::new(opened.holes));
     let applier = Arc::new(Applier {
         store: Arc::clone(&opened.store),
         machine: state::Machine,
         leases: Arc::clone(&leases),
         hub: Arc::clone(&hub),
         halt: io.halt.clone(),
-        hole: opened.holes.first().copied(),
+        holes: Arc::clone(&holes),
+        changing: Mutex::new(()),
         lease_epoch,
         applied: applied_seen,
     });
@@ -188,7 +186,7 @@ async fn build(
         limits: settings.limits.clone(),
         timing: settings.timing.clone(),
         auto_compaction: settings.auto_compaction,
-        holes: opened.holes,
+        holes,
         halt: io.halt.clone(),
         metrics: metrics.raft.clone(),
     }))

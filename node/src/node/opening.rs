@@ -21,8 +21,6 @@ use crate::wal::{self, Log, Origin};
 pub struct Who {
     pub identity: Identity,
     pub first_members: Option<BTreeMap<u64, Member>>,
-    /// The identity was there before this start.
-    ran_before: bool,
 }
 
 pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
@@ -36,13 +34,13 @@ pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
     if let Some(identity) = known {
         bootstrap::check_known(settings, &identity)?;
         let first_members = bootstrap::first_members(settings, &identity);
-        return Ok(Who { identity, first_members, ran_before: true });
+        return Ok(Who { identity, first_members });
     }
     let identity = bootstrap::decide(settings).await?;
     let (disk, data_dir, to_store) = (Arc::clone(&io.disk), settings.data_dir.clone(), identity.clone());
     blocking_disk(move || Ok(to_store.store(disk.as_ref(), &data_dir)?)).await?;
     let first_members = bootstrap::first_members(settings, &identity);
-    Ok(Who { identity, first_members, ran_before: false })
+    Ok(Who { identity, first_members })
 }
 
 async fn blocking_disk<T: Send + 'static>(
@@ -65,7 +63,7 @@ pub struct OpenedAll {
 }
 
 pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedAll, StartError> {
-    let (settings, io, ran_before) = (settings.clone(), io.clone(), who.ran_before);
+    let (settings, io) = (settings.clone(), io.clone());
     let identity = wal::Identity { cluster: who.identity.cluster, member: who.identity.member };
     blocking_disk(move || {
         let in_log = |source| StartError::Log { dir: settings.wal_dir.clone(), source };
@@ -81,8 +79,15 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         let engine = store.engine();
         let view = engine.view();
         let applied = state::applied(view.as_ref()).map_err(in_state)?;
-        if found.origin == Origin::Created && ran_before && applied.is_some() {
+        let had_log = Identity::had_log(io.disk.as_ref(), &settings.data_dir)?;
+        if found.origin == Origin::Created && (had_log || applied.is_some()) {
             return Err(StartError::LogLost { dir: settings.wal_dir.clone(), data_dir: settings.data_dir.clone() });
+        }
+        Identity::note_log(io.disk.as_ref(), &settings.data_dir)?;
+        if let Some(purged) = found.purged
+            && applied.is_none_or(|applied| applied.index < purged.index)
+        {
+            return Err(StartError::StateBehindLog { dir: settings.data_dir.clone(), purged, applied });
         }
         let leases = LeaseTable::load(view.as_ref()).map_err(in_state)?;
         let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;

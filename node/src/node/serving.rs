@@ -1,9 +1,11 @@
 //! Ports: taken before anything is opened, served when everything is.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::StartError;
@@ -27,11 +29,29 @@ impl Listeners {
     }
 }
 
-/// Servers that run until they are told to stop.
+/// Servers that are being started.
 #[derive(Default)]
 pub struct Serving {
-    pub stops: Vec<oneshot::Sender<()>>,
+    stops: Vec<oneshot::Sender<()>>,
     running: Vec<rt::JoinHandle<()>>,
+}
+
+/// Servers that run until they are told to stop.
+pub struct Served {
+    stops: Mutex<Vec<oneshot::Sender<()>>>,
+    done: Shared<BoxFuture<'static, ()>>,
+}
+
+impl Served {
+    /// Takes no more calls, and waits a while for those under way.
+    pub async fn stop(&self, drain: Duration) {
+        for stop in std::mem::take(&mut *self.stops.lock()) {
+            // A server that has ended already needs no word.
+            let _ended = stop.send(());
+        }
+        // What is still open after that ends with the process.
+        let _some_left = rt::timeout(drain, self.done.clone()).await;
+    }
 }
 
 impl Serving {
@@ -54,16 +74,15 @@ impl Serving {
         }));
     }
 
-    pub fn done(&mut self) -> Shared<BoxFuture<'static, ()>> {
-        let running = std::mem::take(&mut self.running);
-        async move {
+    pub fn started(self) -> Served {
+        let running = self.running;
+        let done = async move {
             for server in running {
                 // A server that died has said so.
                 let _ended = server.await;
             }
-        }
-        .boxed()
-        .shared()
+        };
+        Served { stops: Mutex::new(self.stops), done: done.boxed().shared() }
     }
 }
 

@@ -93,7 +93,7 @@ pub struct Parts {
     pub limits: Limits,
     pub timing: Timing,
     pub auto_compaction: AutoCompaction,
-    pub holes: Vec<LogId>,
+    pub holes: Arc<Mutex<Vec<LogId>>>,
     pub halt: Halt,
     pub metrics: RaftMetrics,
 }
@@ -116,7 +116,7 @@ struct Inner {
     limits: Limits,
     timing: Timing,
     auto_compaction: AutoCompaction,
-    holes: Vec<LogId>,
+    holes: Arc<Mutex<Vec<LogId>>>,
     halt: Halt,
     metrics: RaftMetrics,
     proposals: propose::Queue,
@@ -235,8 +235,9 @@ impl Ops {
 
     /// The declared state of this node.
     pub fn node_state(&self) -> NodeState {
-        if !self.inner.holes.is_empty() {
-            return NodeState::RepairingLog { holes: self.inner.holes.clone() };
+        let holes = self.inner.holes.lock().clone();
+        if !holes.is_empty() {
+            return NodeState::RepairingLog { holes };
         }
         if self.has_space_alarm() { NodeState::ReadOnlySpace } else { NodeState::Ok }
     }

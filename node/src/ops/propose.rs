@@ -266,12 +266,28 @@ async fn forward(ops: &Ops, leader: MemberId, commands: &[Command], deadline: De
     let request = peer::ProposeRequest { envelope: Some(ops.peers().envelope(leader.0)), commands: commands.to_vec() };
     let mut client = ops.client_of(leader)?;
     let call = client.propose(with_timeout(request, deadline)).boxed();
-    let response = match rt::timeout(deadline.left(), call).await {
+    let answer = tokio::select! {
+        biased;
+        answer = rt::timeout(deadline.left(), call) => answer,
+        // A lost zone closes no connection: the place is needed for the next leader.
+        () = leader_is_not(ops, leader) => return Err(OpsError::Unknown),
+    };
+    let response = match answer {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return Err(refused_or_unknown(&status)),
         Err(_elapsed) => return Err(OpsError::Unknown),
     };
     Ok(ProposedBatch { outcomes: response.outcomes, term: response.raft_term, index: response.index })
+}
+
+/// Resolves when this member knows of another leader.
+async fn leader_is_not(ops: &Ops, leader: MemberId) {
+    let mut standing = ops.replica().watch_standing();
+    while ops.replica().leader().is_none_or(|now| now == leader) {
+        if ops.replica().changed(&mut standing).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// A request that tells the other side how long its answer is of use.
@@ -301,13 +317,8 @@ pub fn never_connected(status: &Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return matches!(
-                io.kind(),
-                ErrorKind::ConnectionRefused
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::AddrNotAvailable
-            );
+            // Other kinds (no route, for one) can also end a connection that a request was sent on.
+            return io.kind() == ErrorKind::ConnectionRefused;
         }
         cause = error.source();
     }

@@ -14,7 +14,7 @@ use holdfast_proto::peer;
 
 /// Reads that wait for the next round.
 const WAITING_MAX: usize = 65_536;
-/// One round, if no reader wants it sooner.
+/// The question to the quorum; it is asked again after that.
 const ROUND_MS_MAX: u64 = 500;
 
 struct Reader {
@@ -59,7 +59,8 @@ pub async fn run(ops: Ops, mut readers: Readers) {
         while let Ok(next) = readers.receiver.try_recv() {
             waiting.push(next);
         }
-        let mut result = round(&ops).await;
+        let until = waiting.iter().map(|reader| reader.deadline).fold(waiting[0].deadline, Deadline::max);
+        let mut result = round(&ops, until).await;
         // A round that failed because the leader is moving is asked again while any reader still has time.
         while result.is_err() {
             ops.inner.metrics.read_indexes_failed.inc();
@@ -68,7 +69,7 @@ pub async fn run(ops: Ops, mut readers: Readers) {
                 break;
             }
             wait_for_change(&ops).await;
-            result = round(&ops).await;
+            result = round(&ops, until).await;
         }
         for reader in waiting {
             let answer = match &result {
@@ -90,8 +91,8 @@ async fn wait_for_change(ops: &Ops) {
 }
 
 /// One question, and the wait for this member's state to be there.
-async fn round(ops: &Ops) -> Result<(), OpsError> {
-    if !ops.inner.holes.is_empty() {
+async fn round(ops: &Ops, until: Deadline) -> Result<(), OpsError> {
+    if !ops.inner.holes.lock().is_empty() {
         return Err(OpsError::Repairing);
     }
     let deadline = Deadline::after_ms(ROUND_MS_MAX);
@@ -100,7 +101,8 @@ async fn round(ops: &Ops) -> Result<(), OpsError> {
     } else {
         index_from_leader(ops, deadline).await?
     };
-    match rt::timeout(deadline.left(), ops.replica().wait_applied(position.index)).await {
+    // Asking again would only raise the bar: a follower that lags gets the time its readers have.
+    match rt::timeout(until.left(), ops.replica().wait_applied(position.index)).await {
         Ok(result) => Ok(result?),
         Err(_elapsed) => Err(OpsError::ExpiredWaiting),
     }

@@ -33,8 +33,10 @@ pub struct Applier {
     pub leases: Arc<Mutex<LeaseTable>>,
     pub hub: Arc<Hub>,
     pub halt: Halt,
-    /// The first log entry that is rotten here, if any. Nothing from there on is applied.
-    pub hole: Option<LogId>,
+    /// Log entries that are rotten here, in order. Nothing from the first of them on is applied.
+    pub holes: Arc<Mutex<Vec<LogId>>>,
+    /// Held over each change of the state, and over whatever must see it stand still.
+    pub changing: Mutex<()>,
     /// The start of the lease table's clock.
     pub lease_epoch: rt::Instant,
     /// Tells readers how far the state is.
@@ -54,11 +56,17 @@ pub enum Commit {
 }
 
 impl Applier {
+    /// The first rotten entry of the log, if there is one.
+    pub fn first_hole(&self) -> Option<LogId> {
+        self.holes.lock().first().copied()
+    }
+
     /// Computes what entries do, in order. With a hole in the log, entries from the hole on are taken and left alone.
     pub fn prepare(&self, entries: Vec<RaftEntry>) -> io::Result<Prepared> {
+        let hole = self.first_hole();
         let mut decoded = Vec::with_capacity(entries.len());
         for entry in entries {
-            if self.hole.is_some_and(|hole| entry.log_id.index >= hole.index) {
+            if hole.is_some_and(|hole| entry.log_id.index >= hole.index) {
                 break;
             }
             decoded.push(decode(entry)?);
@@ -71,6 +79,7 @@ impl Applier {
 
     /// Writes what was prepared, and tells. May wait for the disk.
     pub fn commit(&self, mut prepared: Prepared) -> io::Result<Vec<Applied>> {
+        let _changing = self.changing.lock();
         let batch = std::mem::take(&mut prepared.effects.batch);
         self.store.engine().write(batch).map_err(io::Error::other)?;
         Ok(self.tell(prepared))
@@ -78,6 +87,7 @@ impl Applier {
 
     /// As [`Applier::commit`], if it need not wait. Else nothing has happened yet.
     pub fn commit_now(&self, mut prepared: Prepared) -> io::Result<Commit> {
+        let Some(_changing) = self.changing.try_lock() else { return Ok(Commit::WouldWait(prepared)) };
         let batch = std::mem::take(&mut prepared.effects.batch);
         match self.store.engine().write_now(batch).map_err(io::Error::other)? {
             None => Ok(Commit::Done(self.tell(prepared))),
@@ -125,6 +135,8 @@ impl Applier {
         *self.leases.lock() = leases;
         self.hub.reset(revision);
         if let Some(applied) = applied {
+            // What the new state covers need not be read from the log any more.
+            self.holes.lock().retain(|hole| hole.index > applied.index);
             self.tell_applied(applied);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The state machine as openraft sees it: entries in, snapshots out and in.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -100,8 +100,18 @@ impl Machine {
         }
     }
 
-    /// Makes a checkpoint of the state as it is now.
+    /// Makes a checkpoint of the state as it is now. What the log may forget from then on is durable in the live state
+    /// as well.
     fn checkpoint(&self) -> io::Result<Snapshot> {
+        // Most of the flushing is done while entries go on being applied; only the rest holds them up.
+        self.applier.store.engine().flush().map_err(io::Error::other)?;
+        let _standing_still = self.applier.changing.lock();
+        self.checkpoint_standing_still()
+    }
+
+    /// The position and the files must be of the same moment.
+    fn checkpoint_standing_still(&self) -> io::Result<Snapshot> {
+        self.applier.store.engine().flush().map_err(io::Error::other)?;
         let (applied, last_membership) = self.applier.position()?;
         let applied = applied.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
         let name = format!("{:020}-{:020}", applied.term, applied.index);
@@ -131,9 +141,21 @@ impl Machine {
         Ok(snapshot)
     }
 
-    fn install(&self, dir: PathBuf) -> io::Result<()> {
-        self.applier.store.install(&dir).map_err(io::Error::other)?;
-        self.applier.state_replaced()
+    fn install(&self, dir: &Path) -> io::Result<()> {
+        let _standing_still = self.applier.changing.lock();
+        self.applier.store.install(dir).map_err(io::Error::other)?;
+        self.applier.state_replaced()?;
+        // The log was purged up to here: this member must be able to send what it just received.
+        self.checkpoint_standing_still().map(drop)
+    }
+
+    /// Removes the checkpoints of earlier runs: openraft asks for a new one if it needs one.
+    pub fn remove_old_checkpoints(&self) -> io::Result<()> {
+        let store = &self.applier.store;
+        for name in store.list_checkpoints().map_err(io::Error::other)? {
+            store.remove_checkpoint(&name).map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 }
 
@@ -186,7 +208,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Self> {
         // A state held before a hole is not what openraft believes it to be, once it runs. While it starts (`force`)
         // it is.
-        (force || self.applier.hole.is_none()).then(|| self.clone())
+        (force || self.applier.first_hole().is_none()).then(|| self.clone())
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
@@ -196,7 +218,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFiles) -> io::Result<()> {
         tracing::info!(upto = ?meta.last_log_id, dir = %snapshot.dir.display(), "installing a snapshot");
         let installer = self.clone();
-        let installed = rt::blocking(move || installer.install(snapshot.dir)).await?;
+        let installed = rt::blocking(move || installer.install(&snapshot.dir)).await?;
         self.or_halt("a snapshot could not be installed", installed)
     }
 

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::{Config, ServerState, SnapshotPolicy};
 
@@ -183,10 +183,34 @@ fn raft_config(timing: &Timing, may_lead: bool) -> Config {
     }
 }
 
+/// Ends the node when its Raft has died: openraft stops on a storage error or a broken assertion, and goes on showing
+/// its last standing for ever.
+async fn halt_with_raft(raft: Raft, halt: Halt) {
+    let mut metrics = raft.metrics();
+    loop {
+        let state = metrics.borrow_and_update().running_state.clone();
+        match state {
+            Ok(()) => {}
+            Err(Fatal::Stopped) => return,
+            Err(fatal) => return halt.now(&format!("Raft has died: {fatal}")),
+        }
+        if metrics.changed().await.is_err() {
+            // Nobody tells any more: it was stopped, or it died without a word.
+            let state = metrics.borrow_watched().running_state.clone();
+            if let Err(fatal) = state
+                && fatal != Fatal::Stopped
+            {
+                halt.now(&format!("Raft has died: {fatal}"));
+            }
+            return;
+        }
+    }
+}
+
 impl Replica {
     /// Starts openraft over the opened log and state.
     pub async fn start(parts: Parts) -> Result<Self, RaftStopped> {
-        let may_lead = parts.applier.hole.is_none();
+        let may_lead = parts.applier.first_hole().is_none();
         let config = raft_config(&parts.timing, may_lead).validate().map_err(|error| {
             RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
         })?;
@@ -195,9 +219,11 @@ impl Replica {
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
         let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone());
+        machine.remove_old_checkpoints().map_err(|error| RaftStopped(error.to_string()))?;
         let raft = Raft::new(me, Arc::new(config), network, log, machine)
             .await
             .map_err(|error| RaftStopped(error.to_string()))?;
+        rt::spawn(halt_with_raft(raft.clone(), parts.halt));
         let incoming = Incoming::new(parts.disk, parts.incoming_dir);
         Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead })
     }
@@ -307,6 +333,11 @@ impl Replica {
     /// Makes a checkpoint soon, whatever the policy says.
     pub async fn snapshot_soon(&self) -> Result<(), RaftStopped> {
         self.raft.trigger().snapshot().await.map_err(|error| RaftStopped(error.to_string()))
+    }
+
+    /// From now on this member does not stand for election.
+    pub fn stop_standing(&self) {
+        self.raft.runtime_config().elect(false);
     }
 
     pub async fn shutdown(&self) {

@@ -215,10 +215,11 @@ impl Cluster {
     /// If it still runs after [`PATIENCE`].
     pub async fn wait_exit(&mut self, index: NodeIndex) -> ExitStatus {
         let what = format!("end of {}", self.name(index));
-        let node = parking_lot::Mutex::new(&mut self.nodes[index]);
-        let ask = || async { node.lock().ended().ok_or_else(|| "it runs".to_owned()) };
-        let status = until(PATIENCE, &what, ask).await;
-        drop(node);
+        let status = {
+            let node = parking_lot::Mutex::new(&mut self.nodes[index]);
+            let ask = || async { node.lock().ended().ok_or_else(|| "it runs".to_owned()) };
+            until(PATIENCE, &what, ask).await
+        };
         self.nodes[index].kill9();
         status
     }

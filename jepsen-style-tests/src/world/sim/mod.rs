@@ -17,7 +17,7 @@ mod story;
 mod trace;
 
 pub use cluster::{Cluster, ClusterOptions, NodeIndex};
-pub use story::failover;
+pub use story::{catch_up, failover};
 pub use trace::Trace;
 
 use std::future::Future;

@@ -81,11 +81,50 @@ pub async fn failover(trace: Trace) {
     cluster.restart(third);
     put_many(&cluster, 61..200, &mut acked).await;
 
+    check_everything(&cluster, &trace, &acked).await;
+}
+
+/// A node misses more than the log keeps and is given a snapshot; then it leads, and gives one to another. Power is lost
+/// at every turn.
+pub async fn catch_up(trace: Trace) {
+    let cluster = Cluster::start(&ClusterOptions::default(), trace.clone());
+    let mut acked = Acked::new();
+    let first = cluster.wait_leader(None).await;
+    let (second, third) = ((first + 1) % 3, (first + 2) % 3);
+    put_many(&cluster, 0..20, &mut acked).await;
+
+    cluster.crash(second, CrashPolicy::LoseUnsynced);
+    put_without(&cluster, second, 20..320, &mut acked).await;
+    cluster.restart(second);
+    cluster.converge().await;
+    trace.say(format!("n{} has caught up", second + 1));
+
+    // The third node misses what comes next, so that only the second can follow the first.
+    cluster.crash(third, CrashPolicy::KeepPrefix);
+    put_without(&cluster, third, 320..620, &mut acked).await;
+    cluster.crash(first, CrashPolicy::KeepSubset);
+    cluster.restart(third);
+    let leader = cluster.wait_leader(Some(first)).await;
+    assert_eq!(leader, second, "a node without the newest entries was elected");
+    put_without(&cluster, first, 620..650, &mut acked).await;
+    cluster.restart(first);
+    put_many(&cluster, 650..700, &mut acked).await;
+    check_everything(&cluster, &trace, &acked).await;
+}
+
+async fn put_without(cluster: &Cluster, not: NodeIndex, numbers: std::ops::Range<usize>, acked: &mut Acked) {
+    for number in numbers {
+        put_until_acked(cluster, Some(not), number, acked).await;
+    }
+}
+
+/// All nodes converge, and every acknowledged write is there.
+async fn check_everything(cluster: &Cluster, trace: &Trace, acked: &Acked) {
     let (revision, hash) = cluster.converge().await;
     trace.say(format!("all nodes are at revision {revision} with hash {hash:08x}"));
-    for (key, value) in &acked {
+    for (key, value) in acked {
         let index = usize::from(key[key.len() - 1]) % cluster.len();
-        let found = read(&cluster, index, key.clone()).await;
+        let found = read(cluster, index, key.clone()).await;
         assert_eq!(found, Some(Some(value.clone())), "an acknowledged write is not there: {key:?}");
     }
     trace.say(format!("all {} acknowledged writes are there; {:?}", acked.len(), Handle::current().seed()));
