@@ -60,4 +60,4 @@ sim: deps ## run the simulation tests: SEEDS=50 of them, or SEED=1234 alone
 
 bench: deps ## measure this build, and etcd where it is installed, into docs/BENCHMARKS.md
 	cargo build --release --workspace --bins
-	cargo run --release -p holdfast-jepsen --bin bench -- $(BENCH)
+	cargo run --release -p holdfast-jepsen --bin bench -- $(if $(BENCH),$(BENCH),--write)

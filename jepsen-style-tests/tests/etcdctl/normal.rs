@@ -61,7 +61,8 @@ impl Names {
             all.push(c);
         }
         all.pop();
-        all
+        // etcdctl fills an id that begins with a zero up with a space.
+        all.replace("Member  <", "Member <")
     }
 }
 

@@ -92,7 +92,10 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         let leases = LeaseTable::load(view.as_ref()).map_err(in_state)?;
         let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;
         drop(view);
-        let holes: Vec<LogId> = found.holes.iter().map(|hole| LogId { term: hole.term, index: hole.index }).collect();
+        // What the state covers already need not be read from the log any more.
+        let covered = applied.map_or(0, |applied| applied.index);
+        let holes = found.holes.iter().filter(|hole| hole.index > covered);
+        let holes: Vec<LogId> = holes.map(|hole| LogId { term: hole.term, index: hole.index }).collect();
         if let Some(first) = holes.first() {
             tracing::error!(
                 holes = holes.len(),

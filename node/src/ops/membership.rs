@@ -181,6 +181,7 @@ pub async fn run_announcements(ops: Ops) {
     let mut said = Vec::new();
     let mut leader = None;
     loop {
+        ops.peers().set_addresses(ops.members().addresses());
         let now_leads = ops.replica().leader();
         if now_leads != leader {
             announce_leader(&ops, now_leads);

@@ -5,20 +5,26 @@
 //!                 --vote, truncate, purge-----+--> queue --> flusher --> one blocking call --> callbacks
 //! ```
 //!
-//! The flusher is one thread, so everything reaches the disk in the order in which openraft asked for it. While it waits
-//! for one fsync the next appends gather; the next fsync serves them all. A disk error is never retried: what the
+//! The flusher is one thread, so everything reaches the disk in the order in which openraft asked for it. While it
+//! waits for one fsync the next appends gather; the next fsync serves them all. A disk error is never retried: what the
 //! kernel still holds after a failed fsync cannot be trusted, so the node ends, by [`Halt`].
+//!
+//! An entry that was found rotten when the log was opened has a position and no bytes. Whoever only walks the log (the
+//! search for members and terms while openraft starts, and the state machine, which leaves alone what stands from the
+//! first hole on) is given a blank entry in its place, so that this member can vote and acknowledge. Replication is
+//! not: a blank must never reach another member.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
-use tokio::sync::{mpsc, oneshot};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wire;
@@ -26,7 +32,7 @@ use crate::env::Halt;
 use crate::metrics::DiskMetrics;
 use crate::rt;
 use crate::types::{LogId, Vote};
-use crate::wal::{Log, Preparation, WalError};
+use crate::wal::{Hole, Log, Preparation, RawEntry, ReadError, WalError};
 
 /// Work that may wait for the disk. openraft waits for a place when it is full.
 const QUEUE_MAX: usize = 1024;
@@ -50,16 +56,56 @@ enum Work {
 pub struct LogStore {
     log: Arc<Log>,
     queue: mpsc::Sender<Work>,
+    /// Woken by the flusher when entries have left the log's memory.
+    room: Arc<Notify>,
+    /// Entries that had no bytes when the log was opened.
+    holes: Arc<BTreeSet<LogId>>,
+    /// The first entry that the state machine leaves alone, because its bytes are missing.
+    first_hole: Option<LogId>,
+    halt: Halt,
     metrics: DiskMetrics,
 }
 
 impl LogStore {
-    /// Starts the flusher over an open log.
-    pub fn start(log: Arc<Log>, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
+    /// Starts the flusher over a log that was just opened. `hole` is the first entry that the state machine leaves
+    /// alone.
+    pub fn start(log: Arc<Log>, hole: Option<LogId>, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
+        let (store, work) = Self::over(log, hole, halt, metrics);
+        let (log, room) = (Arc::clone(&store.log), Arc::clone(&store.room));
+        rt::spawn_worker("wal-flusher", flush_loop(log, work, room, store.halt.clone(), store.metrics.clone()))?;
+        rt::spawn(prepare_loop(Arc::downgrade(&store.log)));
+        Ok(store)
+    }
+
+    fn over(log: Arc<Log>, hole: Option<LogId>, halt: Halt, metrics: DiskMetrics) -> (Self, mpsc::Receiver<Work>) {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
-        rt::spawn_worker("wal-flusher", flush_loop(Arc::clone(&log), work, halt, metrics.clone()))?;
-        rt::spawn(prepare_loop(Arc::downgrade(&log)));
-        Ok(Self { log, queue, metrics })
+        let holes = Arc::new(log.holes().into_iter().map(Hole::log_id).collect());
+        let store = Self { log, queue, room: Arc::new(Notify::new()), holes, first_hole: hole, halt, metrics };
+        (store, work)
+    }
+
+    /// openraft stops for ever when the log fails it, and says little: so the whole node ends, with the reason.
+    fn or_halt<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.halt.now(&format!("{what}: {error}"));
+        }
+        result
+    }
+
+    /// Takes entries into the log's memory. When that is full it waits until the flusher has made room: a disk that is
+    /// slow for a while is no reason to end.
+    async fn take_in(&self, entries: &[RawEntry]) -> io::Result<()> {
+        loop {
+            match self.log.append(entries) {
+                Err(WalError::PendingFull { .. }) => {}
+                done => return self.or_halt("entries could not be appended", done.map_err(|error| to_io(&error))),
+            }
+            tokio::select! {
+                biased;
+                () = self.room.notified() => {}
+                () = self.queue.closed() => return Err(flusher_gone()),
+            }
+        }
     }
 
     async fn ask(&self, work: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Work) -> io::Result<()> {
@@ -73,11 +119,17 @@ fn flusher_gone() -> io::Error {
     io::Error::other("the log's flusher has stopped")
 }
 
-fn to_io(error: &WalError) -> io::Error {
+fn to_io(error: &impl std::error::Error) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-async fn flush_loop(log: Arc<Log>, mut queue: mpsc::Receiver<Work>, halt: Halt, metrics: DiskMetrics) {
+async fn flush_loop(
+    log: Arc<Log>,
+    mut queue: mpsc::Receiver<Work>,
+    room: Arc<Notify>,
+    halt: Halt,
+    metrics: DiskMetrics,
+) {
     let mut put_back = None;
     loop {
         let next = match put_back.take() {
@@ -110,6 +162,8 @@ async fn flush_loop(log: Arc<Log>, mut queue: mpsc::Receiver<Work>, halt: Halt, 
             halt.now(&format!("the Raft log could not be written: {error}"));
             return;
         }
+        // Kept for one who is about to wait: only openraft's core appends, so there is never more than one.
+        room.notify_one();
     }
 }
 
@@ -174,24 +228,61 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     (start, end)
 }
 
+/// What one read gave.
+enum Step {
+    Entries(Vec<RawEntry>),
+    /// The first entry of the range was a hole already when the log was opened.
+    KnownHole(LogId),
+}
+
 impl LogStore {
-    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Result<Vec<RawEntry>, ReadError>> {
         if let Some(cached) = self.log.read_cached(start..end, bytes_max) {
-            return cached.into_iter().map(wire::entry_from_raw).collect();
+            return Ok(Ok(cached));
         }
         let reader = Arc::clone(&self.log);
-        let raw = rt::blocking(move || reader.read(start..end, bytes_max)).await?;
-        raw.map_err(|error| io::Error::other(error.to_string()))?.into_iter().map(wire::entry_from_raw).collect()
+        rt::blocking(move || reader.read(start..end, bytes_max)).await
+    }
+
+    async fn step(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Step> {
+        match self.read(start, end, bytes_max).await? {
+            Ok(entries) => Ok(Step::Entries(entries)),
+            // By term and index: an entry that rotted later, or that was written anew since, is not excused.
+            Err(ReadError::Hole { log_id }) if self.holes.contains(&log_id) => Ok(Step::KnownHole(log_id)),
+            Err(error) => Err(to_io(&error)),
+        }
     }
 }
 
+fn decode_all(raw: Vec<RawEntry>) -> io::Result<Vec<RaftEntry>> {
+    raw.into_iter().map(wire::entry_from_raw).collect()
+}
+
+/// Stands for an entry without bytes.
+fn blank(log_id: LogId) -> RaftEntry {
+    RaftEntry { log_id: wire::raft_log_id(log_id), payload: EntryPayload::Blank }
+}
+
 impl RaftLogReader<TypeConfig> for LogStore {
+    /// For openraft's start alone, which looks for terms and members. A change of members inside a hole is not seen: a
+    /// member with a hole does not lead, so nobody's quorum is counted by it.
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
         let (start, end) = bounds(&range);
-        self.read(start, end, usize::MAX).await
+        // openraft tolerates absence at both ends of a range, and asks for ranges that begin before the log.
+        let mut next = start.max(self.log.first().map_or(u64::MAX, |first| first.index));
+        let mut all = Vec::new();
+        while next < end {
+            match self.step(next, end, usize::MAX).await? {
+                Step::Entries(raw) if raw.is_empty() => break,
+                Step::Entries(raw) => all.extend(decode_all(raw)?),
+                Step::KnownHole(log_id) => all.push(blank(log_id)),
+            }
+            next = all.last().map_or(end, |last| last.log_id.index + 1);
+        }
+        Ok(all)
     }
 
     /// For the state machine: in bounded reads, however long the range is.
@@ -204,7 +295,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
         async_stream::try_stream! {
             let mut next = start;
             while next < end {
-                let entries = store.read(next, end, READ_BYTES_MAX).await?;
+                let entries = match store.step(next, end, READ_BYTES_MAX).await? {
+                    Step::Entries(raw) => decode_all(raw)?,
+                    Step::KnownHole(hole) if store.first_hole.is_some_and(|first| first <= hole) => vec![blank(hole)],
+                    // The state machine would take the blank for the entry.
+                    Step::KnownHole(hole) => Err(to_io(&ReadError::Hole { log_id: hole }))?,
+                };
                 if entries.is_empty() {
                     break;
                 }
@@ -217,9 +313,25 @@ impl RaftLogReader<TypeConfig> for LogStore {
         .boxed()
     }
 
-    /// For replication: one bounded read.
+    /// For replication: one bounded read, up to the first hole. What is missing here must not become a blank elsewhere.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
-        self.read(start, end, READ_BYTES_MAX).await
+        let read = self.read(start, end, READ_BYTES_MAX).await;
+        let entries = read.and_then(|raw| decode_all(raw.map_err(|error| to_io(&error))?));
+        self.or_halt("the Raft log could not be read for a follower", entries)
+    }
+
+    /// The last entry of each term, from memory: this must not depend on what can be read.
+    async fn get_key_log_ids(&mut self, range: RangeInclusive<RaftLogId>) -> io::Result<Vec<RaftLogId>> {
+        let mut keys: Vec<LogId> = Vec::new();
+        for index in range.start().index..=range.end().index {
+            let here = self.log.log_id_at(index);
+            let here = here.ok_or_else(|| io::Error::other(format!("the Raft log has no entry {index}")))?;
+            match keys.last_mut().filter(|last| last.term == here.term) {
+                Some(last) => *last = here,
+                None => keys.push(here),
+            }
+        }
+        Ok(keys.into_iter().map(wire::raft_log_id).collect())
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -252,7 +364,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let raw: Vec<_> = entries.into_iter().map(|entry| wire::entry_to_raw(&entry)).collect();
         self.metrics.wal_bytes.inc_by(raw.iter().map(|entry| entry.payload.len() as u64).sum());
-        self.log.append(&raw).map_err(|error| to_io(&error))?;
+        self.take_in(&raw).await?;
         self.queue.send(Work::Appended(callback)).await.map_err(|_| flusher_gone())
     }
 
@@ -264,5 +376,177 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
         let upto = wire::log_id(&upto);
         self.ask(|done| Work::Purge(upto, done)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+    use openraft_rt::AsyncRuntime as _;
+
+    use super::*;
+    use crate::env::FaultyDisk;
+    use crate::metrics::{self, Metrics};
+    use crate::rt::Rt;
+    use crate::types::{ClusterId, MemberId};
+    use crate::wal::{Identity, LogOptions};
+
+    const DIR: &str = "/log";
+    const SLOTS: u32 = 8;
+
+    fn open(disk: &FaultyDisk) -> Arc<Log> {
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let options = LogOptions { slots: SLOTS, data_bytes: 640, cache_bytes_max: 0, pending_bytes_max: 100 };
+        Arc::new(Log::open(Arc::new(disk.clone()), Path::new(DIR), options, identity).unwrap().0)
+    }
+
+    fn entry(term: u64, index: u64, bytes: usize) -> RawEntry {
+        RawEntry { log_id: LogId { term, index }, kind: 1, payload: Bytes::from(vec![index as u8; bytes]) }
+    }
+
+    /// Entries 0 to 5, of the terms 1 1 2 2 2 3.
+    fn written(disk: &FaultyDisk) -> Arc<Log> {
+        let log = open(disk);
+        log.save_vote(Vote { term: 3, node: 1, committed: true }).unwrap();
+        for (index, term) in [1, 1, 2, 2, 2, 3].into_iter().enumerate() {
+            log.append(&[entry(term, index as u64, 4)]).unwrap();
+            log.sync().unwrap();
+        }
+        log
+    }
+
+    /// Turns a bit in the payload of an entry: the segment's header, its slots, and a frame of 52 bytes for each entry.
+    fn rot(disk: &FaultyDisk, index: u64) {
+        let segment = Path::new(DIR).join(format!("{:020}.seg", 0));
+        disk.flip_bit(&segment, 4096 + u64::from(SLOTS) * 64 + index * 52 + 48, 3);
+    }
+
+    fn halt() -> Halt {
+        Halt::new(|_| {})
+    }
+
+    fn metrics() -> DiskMetrics {
+        Metrics::new(&metrics::Identity::default()).disk
+    }
+
+    fn over(log: Arc<Log>, hole: Option<LogId>) -> LogStore {
+        LogStore::over(log, hole, halt(), metrics()).0
+    }
+
+    fn summary(entries: &[RaftEntry]) -> Vec<(u64, bool)> {
+        entries.iter().map(|entry| (entry.log_id.index, matches!(entry.payload, EntryPayload::Blank))).collect()
+    }
+
+    async fn streamed(store: &mut LogStore) -> io::Result<Vec<RaftEntry>> {
+        let entries: Vec<_> = store.entries_stream(0..6).await.collect().await;
+        entries.into_iter().collect()
+    }
+
+    const WITH_BLANK: [(u64, bool); 6] = [(0, false), (1, false), (2, false), (3, true), (4, false), (5, false)];
+
+    #[test]
+    fn a_hole_is_a_blank_for_this_member_and_nothing_for_others() {
+        let disk = FaultyDisk::new(1);
+        drop(written(&disk));
+        rot(&disk, 3);
+        let log = open(&disk);
+        let hole = LogId { term: 2, index: 3 };
+        assert_eq!(log.holes(), [Hole { term: 2, index: 3 }]);
+        let mut store = over(log, Some(hole));
+        Rt::run(async move {
+            assert_eq!(summary(&store.try_get_log_entries(0..6).await.unwrap()), WITH_BLANK);
+            assert_eq!(summary(&store.try_get_log_entries(3..=3).await.unwrap()), [(3, true)]);
+            assert_eq!(summary(&streamed(&mut store).await.unwrap()), WITH_BLANK);
+
+            let sent = store.limited_get_log_entries(1, 6).await.unwrap();
+            assert_eq!(summary(&sent), [(1, false), (2, false)]);
+            assert!(store.limited_get_log_entries(3, 6).await.is_err() && store.halt.is_thrown());
+        });
+    }
+
+    #[test]
+    fn the_last_entry_of_each_term_is_known_without_reading() {
+        let disk = FaultyDisk::new(1);
+        drop(written(&disk));
+        // The last of its term, and one in the middle.
+        rot(&disk, 4);
+        rot(&disk, 2);
+        let mut store = over(open(&disk), None);
+        let at = |term, index| wire::raft_log_id(LogId { term, index });
+        Rt::run(async move {
+            let keys = store.get_key_log_ids(at(1, 0)..=at(3, 5)).await.unwrap();
+            assert_eq!(keys, [at(1, 1), at(2, 4), at(3, 5)]);
+            let keys = store.get_key_log_ids(at(2, 2)..=at(2, 3)).await.unwrap();
+            assert_eq!(keys, [at(2, 3)]);
+            assert!(store.get_key_log_ids(at(3, 5)..=at(3, 6)).await.is_err());
+        });
+    }
+
+    #[test]
+    fn what_the_state_machine_would_apply_is_never_a_blank() {
+        let disk = FaultyDisk::new(1);
+        let log = written(&disk);
+        // Found while the node runs, where the state machine goes on applying.
+        let mut store = over(log, None);
+        rot(&disk, 3);
+        Rt::run(async move {
+            assert!(store.try_get_log_entries(0..6).await.is_err());
+            assert!(streamed(&mut store).await.is_err());
+            // Found at start, before the first entry that the state machine leaves alone.
+            let mut store = over(open(&disk), Some(LogId { term: 2, index: 4 }));
+            assert_eq!(summary(&store.try_get_log_entries(0..6).await.unwrap()), WITH_BLANK);
+            assert!(streamed(&mut store).await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_full_memory_is_waited_for() {
+        let (store, _flusher) = LogStore::over(open(&FaultyDisk::new(1)), None, halt(), metrics());
+        Rt::run(async move {
+            store.take_in(&[entry(1, 0, 80)]).await.unwrap();
+            let second = [entry(1, 1, 80)];
+            let mut waiting = std::pin::pin!(store.take_in(&second));
+            assert!(waiting.as_mut().now_or_never().is_none() && !store.halt.is_thrown());
+            store.log.sync().unwrap();
+            store.room.notify_one();
+            waiting.await.unwrap();
+            assert_eq!(store.log.last(), Some(LogId { term: 1, index: 1 }));
+        });
+    }
+
+    #[test]
+    fn the_flusher_makes_room() {
+        let log = open(&FaultyDisk::new(1));
+        Rt::run(async move {
+            let mut store = LogStore::start(log, None, halt(), metrics()).unwrap();
+            for index in 0..50 {
+                let entry = wire::entry_from_raw(entry(1, index, 80)).unwrap();
+                store.append([entry], IOFlushed::noop()).await.unwrap();
+            }
+            assert_eq!(store.log.last(), Some(LogId { term: 1, index: 49 }));
+            assert!(!store.halt.is_thrown());
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_flusher_that_is_gone() {
+        let (store, work) = LogStore::over(open(&FaultyDisk::new(1)), None, halt(), metrics());
+        drop(work);
+        Rt::run(async move {
+            store.take_in(&[entry(1, 0, 80)]).await.unwrap();
+            assert!(store.take_in(&[entry(1, 1, 80)]).await.is_err());
+        });
+    }
+
+    #[test]
+    fn an_append_that_cannot_be_ends_the_node() {
+        let store = over(open(&FaultyDisk::new(1)), None);
+        Rt::run(async move {
+            store.take_in(&[entry(1, 0, 8)]).await.unwrap();
+            assert!(store.take_in(&[entry(1, 5, 8)]).await.is_err() && store.halt.is_thrown());
+        });
     }
 }

@@ -113,8 +113,10 @@ impl Machine {
     fn checkpoint_standing_still(&self) -> io::Result<Snapshot> {
         self.applier.store.engine().flush().map_err(io::Error::other)?;
         let (applied, last_membership) = self.applier.position()?;
-        let applied = applied.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
-        let name = format!("{:020}-{:020}", applied.term, applied.index);
+        let name = match applied {
+            Some(applied) => format!("{:020}-{:020}", applied.term, applied.index),
+            None => "empty".to_owned(),
+        };
         let store = &self.applier.store;
         let files = match store.checkpoint_files(&name) {
             // Made before a restart, at the same place in the log.
@@ -127,7 +129,7 @@ impl Machine {
         .map_err(io::Error::other)?;
         let dir = store.checkpoint_dir(&name).map_err(io::Error::other)?;
         let snapshot = Snapshot {
-            meta: SnapshotMeta { last_log_id: Some(wire::raft_log_id(applied)), last_membership },
+            meta: SnapshotMeta { last_log_id: applied.map(wire::raft_log_id), last_membership },
             snapshot: SnapshotFiles::new(Arc::clone(&self.disk), dir, files),
         };
         let mut snapshots = self.snapshots.lock();

@@ -50,6 +50,11 @@ impl Members {
         self.members.iter().filter(|member| !member.votes)
     }
 
+    /// Where each member listens for the others.
+    pub fn addresses(&self) -> BTreeMap<u64, Vec<String>> {
+        self.members.iter().map(|view| (view.id.0, view.member.peer_urls.clone())).collect()
+    }
+
     /// Voters in each zone. A member without a zone is a zone of its own, named by its id.
     pub fn voters_by_zone(&self) -> BTreeMap<String, usize> {
         let mut zones = BTreeMap::new();

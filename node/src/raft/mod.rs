@@ -21,6 +21,8 @@ mod network;
 mod peers;
 mod service;
 mod snapshot;
+#[cfg(test)]
+mod suite;
 mod types;
 mod wire;
 
@@ -215,7 +217,8 @@ impl Replica {
             RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
         })?;
         let me = parts.peers.me().0;
-        let log = LogStore::start(parts.log, parts.halt.clone(), parts.metrics.disk.clone())
+        let hole = parts.applier.first_hole();
+        let log = LogStore::start(parts.log, hole, parts.halt.clone(), parts.metrics.disk.clone())
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
         let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone());
@@ -224,7 +227,11 @@ impl Replica {
             .await
             .map_err(|error| RaftStopped(error.to_string()))?;
         rt::spawn(halt_with_raft(raft.clone(), parts.halt));
-        let incoming = Incoming::new(parts.disk, parts.incoming_dir);
+        let (disk, incoming_dir) = (parts.disk, parts.incoming_dir);
+        let incoming = rt::blocking(move || Incoming::open(disk, incoming_dir))
+            .await
+            .and_then(|opened| opened)
+            .map_err(|error| RaftStopped(format!("what is left of received snapshots cannot be removed: {error}")))?;
         Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead })
     }
 

@@ -51,10 +51,11 @@ impl Network {
     }
 
     fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
+        // openraft may know a member before the newest membership has come round to `Peers`.
+        self.peers.set_address(target, member.peer_urls.clone());
         Connection {
             peers: self.peers.clone(),
             target,
-            urls: member.peer_urls.clone(),
             attempt: 0,
             purpose,
             reached: true,
@@ -84,7 +85,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct Connection {
     peers: Peers,
     target: u64,
-    urls: Vec<String>,
     /// Which of the member's addresses is used; the next one after each failure.
     attempt: usize,
     purpose: Purpose,
@@ -103,9 +103,9 @@ fn broken(detail: impl ToString) -> RPCError<TypeConfig> {
 
 impl Connection {
     fn client(&self, purpose: Purpose) -> Result<RaftClient<rt::Channel>, RPCError<TypeConfig>> {
-        let url = self
-            .urls
-            .get(self.attempt % self.urls.len().max(1))
+        let urls = self.peers.addresses_of(self.target);
+        let url = urls
+            .get(self.attempt % urls.len().max(1))
             .ok_or_else(|| broken(format!("member {:x} has no peer URL", self.target)))?;
         self.peers.raft(url, purpose).map_err(|status| unreachable(&status))
     }
@@ -144,7 +144,8 @@ impl Connection {
             self.metrics.heartbeat_send_failures.inc();
         }
         if std::mem::replace(&mut self.reached, false) && self.purpose == Purpose::Append {
-            tracing::warn!(member = %MemberId(self.target), urls = ?self.urls, why, "the member cannot be reached");
+            let urls = self.peers.addresses_of(self.target);
+            tracing::warn!(member = %MemberId(self.target), ?urls, why, "the member cannot be reached");
         }
     }
 
@@ -177,37 +178,48 @@ impl Connection {
             // openraft's own pause is inside `input`, which is not read before the stream is open.
             rt::sleep(REOPEN_PAUSE).await;
         }
-        let mut answers = self.call(deadline, client.append_stream(requests)).await?;
-        let target = self.target;
-        let results = async_stream::stream! {
-            loop {
-                match rt::timeout(APPEND_DEADLINE, answers.message()).await {
-                    // Silence is fine while nothing was asked.
-                    Err(_elapsed) if unanswered.load(Ordering::Relaxed) == 0 => {}
-                    Err(_elapsed) => {
-                        let silent = format!("member {target:x} left an append unanswered for {APPEND_DEADLINE:?}");
-                        yield Err(broken(silent));
-                        break;
-                    }
-                    Ok(Err(status)) => {
-                        yield Err(unreachable(&status));
-                        break;
-                    }
-                    Ok(Ok(None)) => break,
-                    Ok(Ok(Some(answer))) => {
-                        unanswered.fetch_sub(1, Ordering::Relaxed);
-                        match wire::stream_result_from_wire(answer) {
-                            Ok(result) => yield Ok(result),
-                            Err(error) => {
-                                yield Err(broken(error));
-                                break;
-                            }
+        let answers = self.call(deadline, client.append_stream(requests)).await?;
+        Ok(Box::pin(in_time(answers, unanswered, self.target, APPEND_DEADLINE)))
+    }
+}
+
+/// The answers of one stream. It ends with an error when what was asked stays unanswered for too long.
+fn in_time(
+    mut answers: impl Stream<Item = Result<peer::AppendResponse, Status>> + Send + Unpin,
+    unanswered: Arc<AtomicUsize>,
+    target: u64,
+    deadline: Duration,
+) -> impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>> + Send {
+    async_stream::stream! {
+        loop {
+            // An answer ends the wait, so what is asked here has waited all of it when it elapses. What is asked
+            // meanwhile has not, and is given the next wait.
+            let asked = unanswered.load(Ordering::Relaxed);
+            match rt::timeout(deadline, answers.next()).await {
+                // Silence is fine while nothing was asked.
+                Err(_elapsed) if asked == 0 => {}
+                Err(_elapsed) => {
+                    let silent = format!("member {target:x} left an append unanswered for {deadline:?}");
+                    yield Err(broken(silent));
+                    break;
+                }
+                Ok(Some(Err(status))) => {
+                    yield Err(unreachable(&status));
+                    break;
+                }
+                Ok(None) => break,
+                Ok(Some(Ok(answer))) => {
+                    unanswered.fetch_sub(1, Ordering::Relaxed);
+                    match wire::stream_result_from_wire(answer) {
+                        Ok(result) => yield Ok(result),
+                        Err(error) => {
+                            yield Err(broken(error));
+                            break;
                         }
                     }
                 }
             }
-        };
-        Ok(Box::pin(results))
+        }
     }
 }
 
@@ -317,4 +329,67 @@ fn vote_response(answer: peer::VoteResponse) -> Result<VoteResponse<TypeConfig>,
 
 fn to_streaming(error: &RPCError<TypeConfig>) -> StreamingError<TypeConfig> {
     StreamingError::Unreachable(Unreachable::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use openraft_rt::AsyncRuntime as _;
+
+    use super::*;
+    use crate::metrics::{Identity, Metrics};
+    use crate::rt::Rt;
+    use crate::types::ClusterId;
+
+    /// Short, because the tests wait for it to pass.
+    const DEADLINE: Duration = Duration::from_millis(10);
+
+    fn success() -> peer::AppendResponse {
+        peer::AppendResponse { result: Some(peer::append_response::Result::Success(peer::Blank {})), log_id: None }
+    }
+
+    #[test]
+    fn a_request_sent_late_in_a_wait_has_the_next_one_for_its_answer() {
+        let unanswered = Arc::new(AtomicUsize::new(0));
+        let sent = Arc::clone(&unanswered);
+        let mut polls = 0;
+        // A request is sent after the wait has begun, and answered only in the next wait. Of each wait that passes the
+        // stream sees two polls: its beginning and its end.
+        let answers = futures::stream::poll_fn(move |_| {
+            polls += 1;
+            match polls {
+                1 => {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    Poll::Pending
+                }
+                2 => Poll::Pending,
+                3 => Poll::Ready(Some(Ok(success()))),
+                _ => Poll::Ready(None),
+            }
+        });
+        let results: Vec<_> = Rt::run(in_time(answers, unanswered, 2, DEADLINE).collect());
+        assert!(matches!(results.as_slice(), [Ok(Ok(None))]), "{results:?}");
+    }
+
+    #[test]
+    fn a_request_without_an_answer_ends_the_stream() {
+        let unanswered = Arc::new(AtomicUsize::new(1));
+        let results: Vec<_> = Rt::run(in_time(futures::stream::pending(), unanswered, 2, DEADLINE).collect());
+        assert!(matches!(results.as_slice(), [Err(RPCError::Network(_))]), "{results:?}");
+    }
+
+    #[test]
+    fn a_connection_follows_its_member_to_a_new_address() {
+        let peers = Peers::new(ClusterId(1), MemberId(1));
+        let network = Network::new(peers.clone(), Metrics::new(&Identity::default()).raft);
+        let at = |url: &str| Member { peer_urls: vec![url.to_owned()], ..Member::default() };
+        // The second address is none: that it is refused shows that it is used.
+        let connection = network.to(2, &at("http://127.0.0.1:1"), Purpose::Append);
+        Rt::run(async {
+            assert!(connection.client(Purpose::Append).is_ok());
+            peers.set_addresses(std::collections::BTreeMap::from([(2, vec!["no address".to_owned()])]));
+            assert!(connection.client(Purpose::Append).is_err());
+        });
+    }
 }

@@ -39,11 +39,15 @@ struct Inner {
     cluster: ClusterId,
     me: MemberId,
     channels: Mutex<BTreeMap<(String, Purpose), rt::Channel>>,
+    /// Where each member listens, as of the newest membership known here. Replication that runs looks here before each
+    /// attempt: openraft keeps a connection when only its member's addresses change.
+    addresses: Mutex<BTreeMap<u64, Vec<String>>>,
 }
 
 impl Peers {
     pub fn new(cluster: ClusterId, me: MemberId) -> Self {
-        Self { inner: Arc::new(Inner { cluster, me, channels: Mutex::new(BTreeMap::new()) }) }
+        let (channels, addresses) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { cluster, me, channels, addresses }) }
     }
 
     pub fn me(&self) -> MemberId {
@@ -78,6 +82,21 @@ impl Peers {
             )));
         }
         Ok(())
+    }
+
+    /// Takes over where all members listen.
+    pub fn set_addresses(&self, addresses: BTreeMap<u64, Vec<String>>) {
+        *self.inner.addresses.lock() = addresses;
+    }
+
+    /// Takes over where one member listens.
+    pub fn set_address(&self, member: u64, urls: Vec<String>) {
+        self.inner.addresses.lock().insert(member, urls);
+    }
+
+    /// Where a member listens; empty if it is not known.
+    pub fn addresses_of(&self, member: u64) -> Vec<String> {
+        self.inner.addresses.lock().get(&member).cloned().unwrap_or_default()
     }
 
     /// The channel to the member that listens at `url`. It connects when first used.
@@ -119,5 +138,22 @@ pub fn work_client(channel: rt::Channel) -> PeerClient<rt::Channel> {
 impl fmt::Debug for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peers").field("me", &self.inner.me).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_addresses_count() {
+        let peers = Peers::new(ClusterId(1), MemberId(1));
+        let at = |url: &str| vec![url.to_owned()];
+        assert!(peers.addresses_of(2).is_empty());
+        peers.set_address(2, at("http://old"));
+        peers.set_addresses(BTreeMap::from([(2, at("http://new")), (3, at("http://three"))]));
+        assert_eq!((peers.addresses_of(2), peers.addresses_of(3)), (at("http://new"), at("http://three")));
+        peers.set_addresses(BTreeMap::from([(2, at("http://new"))]));
+        assert!(peers.addresses_of(3).is_empty(), "a member that left is forgotten");
     }
 }

@@ -16,9 +16,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::peers::Peers;
 use super::snapshot::{Incoming, Transfer};
-use super::types::TypeConfig;
+use super::types::{RaftVote, TypeConfig};
 use super::{Raft, wire};
 use crate::rt;
+use crate::rt::watch::WatchReceiver as _;
 
 /// The `Raft` service of one node.
 pub struct RaftService {
@@ -35,6 +36,10 @@ impl RaftService {
         Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), may_lead }
     }
 
+    fn vote(&self) -> RaftVote {
+        self.raft.server_metrics().borrow_watched().vote
+    }
+
     fn vote_request(&self, message: peer::VoteRequest) -> Result<VoteRequest<TypeConfig>, Status> {
         self.peers.check(message.envelope.as_ref())?;
         let mut request = VoteRequest::new(
@@ -44,6 +49,11 @@ impl RaftService {
         request.leadership_transfer = message.leadership_transfer;
         Ok(request)
     }
+}
+
+/// This member's vote, if it is above the one that a message came with.
+fn higher_vote(offered: &RaftVote, current: &RaftVote) -> Option<peer::Vote> {
+    (current > offered).then(|| wire::vote_to_wire(current))
 }
 
 /// The message could not be understood.
@@ -60,6 +70,7 @@ fn disk_failed(error: io::Error) -> Status {
     match error.kind() {
         io::ErrorKind::InvalidData => bad(error),
         io::ErrorKind::StorageFull => Status::resource_exhausted(format!("no room for a snapshot: {error}")),
+        io::ErrorKind::ResourceBusy => Status::unavailable(error.to_string()),
         _ => Status::internal(format!("a snapshot could not be stored: {error}")),
     }
 }
@@ -166,6 +177,10 @@ impl RaftApi for RaftService {
     ) -> Result<Response<peer::SnapshotWanted>, Status> {
         let offer = request.into_inner();
         self.peers.check(offer.envelope.as_ref())?;
+        // A deposed leader must not take the place of the snapshot that its successor sends.
+        if let Some(higher) = higher_vote(&wire::vote_from_wire(offer.vote).map_err(bad)?, &self.vote()) {
+            return Ok(Response::new(peer::SnapshotWanted { higher_vote: Some(higher), ..Default::default() }));
+        }
         let incoming = self.incoming.clone();
         let (transfer, wanted) = rt::blocking(move || {
             let transfer = incoming.begin(offer)?;
@@ -194,12 +209,46 @@ impl RaftApi for RaftService {
             let (incoming, transfer) = (self.incoming.clone(), transfer.clone());
             rt::blocking(move || incoming.write(&transfer, &chunk)).await.and_then(|done| done).map_err(disk_failed)?;
         }
-        let (incoming, complete) = (self.incoming.clone(), transfer.clone());
-        let files =
-            rt::blocking(move || incoming.finish(&complete)).await.and_then(|done| done).map_err(disk_failed)?;
-        let snapshot = openraft::alias::SnapshotOf::<TypeConfig, _> { meta: transfer.meta, snapshot: files };
-        let response = self.raft.install_full_snapshot(transfer.vote, snapshot).await.map_err(stopped)?;
-        *self.transfer.lock() = None;
-        Ok(Response::new(peer::SnapshotInstalled { vote: Some(wire::vote_to_wire(&response.vote)) }))
+        // A task of its own: a leader that loses patience must not leave a snapshot that nobody clears away.
+        let (raft, incoming, current) = (self.raft.clone(), self.incoming.clone(), Arc::clone(&self.transfer));
+        let installed = rt::spawn(async move {
+            let result = install(&raft, &incoming, &transfer).await;
+            let mut current = current.lock();
+            if result.is_ok() && current.as_ref().is_some_and(|current| current.id == transfer.id) {
+                *current = None;
+            }
+            result
+        });
+        let vote = installed.await.map_err(|error| Status::internal(format!("an installation died: {error}")))??;
+        Ok(Response::new(peer::SnapshotInstalled { vote: Some(vote) }))
+    }
+}
+
+/// Hands a complete transfer to Raft, and answers with this member's vote when it is installed or not wanted.
+async fn install(raft: &Raft, incoming: &Incoming, transfer: &Transfer) -> Result<peer::Vote, Status> {
+    let (finishing, complete) = (incoming.clone(), transfer.clone());
+    let files = rt::blocking(move || finishing.finish(&complete)).await.and_then(|done| done).map_err(disk_failed)?;
+    let snapshot = openraft::alias::SnapshotOf::<TypeConfig, _> { meta: transfer.meta.clone(), snapshot: files };
+    let response = raft.install_full_snapshot(transfer.vote, snapshot).await.map_err(stopped)?;
+    let (forgetting, done) = (incoming.clone(), transfer.clone());
+    if let Err(error) = rt::blocking(move || forgetting.forget(&done)).await.and_then(|forgotten| forgotten) {
+        tracing::warn!(transfer = transfer.id, %error, "a snapshot that was not wanted could not be removed");
+    }
+    Ok(wire::vote_to_wire(&response.vote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_leader_of_the_past_is_told_of_a_higher_vote() {
+        let (old, new) = (RaftVote::new_committed(3, 1), RaftVote::new_committed(4, 2));
+        assert_eq!(higher_vote(&old, &new), Some(wire::vote_to_wire(&new)));
+        assert_eq!(higher_vote(&new, &new), None);
+        assert_eq!(higher_vote(&new, &old), None);
+        // A member that voted for another candidate of that term, and lost.
+        assert_eq!(higher_vote(&new, &RaftVote::new(4, 3)), None);
+        assert_eq!(higher_vote(&new, &RaftVote::new(5, 3)), Some(wire::vote_to_wire(&RaftVote::new(5, 3))));
     }
 }

@@ -37,10 +37,12 @@ use crate::storage::CheckpointFile;
 /// Bytes read, sent and written at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 const OFFER_DEADLINE: Duration = Duration::from_secs(10);
-/// What a transfer may take besides its bytes: digests, syncs, opening the state.
+/// What a transfer may take besides its bytes: syncs, opening the state.
 const TRANSFER_BASE_DEADLINE: Duration = Duration::from_secs(60);
-/// A link slower than this is given up, and resumed.
+/// A transfer slower than this is given up, and resumed.
 const TRANSFER_BYTES_PER_S_MIN: u64 = 1024 * 1024;
+/// Marks the directory of a complete snapshot on its way into the state. A transfer's own name is hexadecimal.
+const INSTALLING_PREFIX: &str = "installing-";
 
 /// A complete snapshot in a directory: a checkpoint of ours, or one received.
 #[derive(Clone, Debug)]
@@ -135,7 +137,7 @@ pub async fn send(
     }
     let bytes = missing_bytes(&data, &wanted);
     tracing::info!(to = envelope.to_member, bytes, transfer = wanted.transfer_id, "sending a snapshot");
-    let deadline = TRANSFER_BASE_DEADLINE + Duration::from_secs(bytes / TRANSFER_BYTES_PER_S_MIN);
+    let deadline = deadline_of(&data);
     let installed = rt::timeout(deadline, client.send_snapshot(chunks(envelope, data, wanted)))
         .await
         .map_err(|_| Status::deadline_exceeded(format!("a snapshot of {bytes} bytes took over {deadline:?}")))??
@@ -164,6 +166,12 @@ fn offer_of(
         membership: Some(wire::membership_to_wire(meta.last_membership.membership())),
         files: files.collect(),
     }
+}
+
+/// The other side digests every byte before it installs, those it had already included: all of them count.
+fn deadline_of(data: &SnapshotFiles) -> Duration {
+    let bytes: u64 = data.files.iter().map(|file| file.length).sum();
+    TRANSFER_BASE_DEADLINE + Duration::from_secs(bytes / TRANSFER_BYTES_PER_S_MIN)
 }
 
 fn missing_bytes(data: &SnapshotFiles, wanted: &peer::SnapshotWanted) -> u64 {
@@ -240,11 +248,19 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { disk, root }
+    /// Nothing is being installed yet: what an earlier run was about to install is removed, and will be sent again.
+    pub fn open(disk: Arc<dyn Disk>, root: PathBuf) -> io::Result<Self> {
+        disk.create_dir_all(&root)?;
+        for name in disk.list(&root)? {
+            if name.starts_with(INSTALLING_PREFIX) {
+                disk.remove_dir_all(&root.join(name))?;
+            }
+        }
+        Ok(Self { disk, root })
     }
 
-    /// Takes an offer. Files of other transfers are dropped: there is one leader, and it has one snapshot.
+    /// Takes an offer. Files of other transfers are dropped: there is one leader, and it has one snapshot. What is on
+    /// its way into the state stays.
     pub fn begin(&self, offer: peer::SnapshotOffer) -> io::Result<Transfer> {
         let vote = wire::vote_from_wire(offer.vote)?;
         let membership = offer.membership.clone().ok_or_else(|| invalid("an offer without members"))?;
@@ -264,9 +280,12 @@ impl Incoming {
             return Err(invalid(format!("a snapshot file may not be called {:?}", bad.name)));
         }
         let id = transfer_id(&meta, &files);
+        if self.disk.exists(&self.installing_dir(&id))? {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "this snapshot is being installed already"));
+        }
         self.disk.create_dir_all(&self.root)?;
         for other in self.disk.list(&self.root)? {
-            if other != id {
+            if other != id && !other.starts_with(INSTALLING_PREFIX) {
                 self.disk.remove_dir_all(&self.root.join(other))?;
             }
         }
@@ -289,6 +308,10 @@ impl Incoming {
             }
         }
         Ok(peer::SnapshotWanted { transfer_id: transfer.id.clone(), parts, higher_vote: None })
+    }
+
+    fn installing_dir(&self, id: &str) -> PathBuf {
+        self.root.join(format!("{INSTALLING_PREFIX}{id}"))
     }
 
     fn length_of(&self, path: &Path) -> io::Result<Option<u64>> {
@@ -326,7 +349,8 @@ impl Incoming {
     }
 
     /// Checks every digest and makes everything durable. A file that fails is removed, so that the next offer brings
-    /// it again.
+    /// it again. A complete snapshot moves to where no later offer can remove it: it may wait for a while until the
+    /// state machine takes it.
     pub fn finish(&self, transfer: &Transfer) -> io::Result<SnapshotFiles> {
         for file in &transfer.files {
             let path = transfer.dir.join(&file.name);
@@ -341,9 +365,17 @@ impl Incoming {
             self.disk.open(&path, OpenMode::ReadWrite)?.sync()?;
         }
         self.disk.sync_dir(&transfer.dir)?;
+        let installing = self.installing_dir(&transfer.id);
+        self.disk.rename(&transfer.dir, &installing)?;
         let files =
             transfer.files.iter().map(|file| CheckpointFile { name: file.name.clone(), length: file.length }).collect();
-        Ok(SnapshotFiles::new(Arc::clone(&self.disk), transfer.dir.clone(), files))
+        Ok(SnapshotFiles::new(Arc::clone(&self.disk), installing, files))
+    }
+
+    /// After the state machine had its chance: a snapshot that it did not want is removed.
+    pub fn forget(&self, transfer: &Transfer) -> io::Result<()> {
+        let installing = self.installing_dir(&transfer.id);
+        if self.disk.exists(&installing)? { self.disk.remove_dir_all(&installing) } else { Ok(()) }
     }
 }
 
@@ -372,4 +404,75 @@ fn transfer_id(meta: &SnapshotMeta, files: &[OfferedFile]) -> String {
         let _written = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::FaultyDisk;
+
+    fn offer(index: u64, data: &[u8]) -> peer::SnapshotOffer {
+        peer::SnapshotOffer {
+            vote: Some(peer::Vote { term: 1, node: 1, committed: true }),
+            last_log: Some(peer::LogId { term: 1, index }),
+            membership: Some(peer::Membership::default()),
+            files: vec![peer::SnapshotFile {
+                name: "state".to_owned(),
+                length: data.len() as u64,
+                sha256: Bytes::copy_from_slice(&Sha256::digest(data)),
+            }],
+            ..Default::default()
+        }
+    }
+
+    fn receive(incoming: &Incoming, index: u64, data: &'static [u8]) -> (Transfer, SnapshotFiles) {
+        let transfer = incoming.begin(offer(index, data)).unwrap();
+        let chunk = peer::SnapshotChunk {
+            transfer_id: transfer.id.clone(),
+            name: "state".to_owned(),
+            crc32: crc32fast::hash(data),
+            data: Bytes::from_static(data),
+            ..Default::default()
+        };
+        incoming.write(&transfer, &chunk).unwrap();
+        let files = incoming.finish(&transfer).unwrap();
+        (transfer, files)
+    }
+
+    #[test]
+    fn a_complete_snapshot_outlives_later_offers_until_it_is_installed() {
+        let disk = FaultyDisk::new(1);
+        let root = PathBuf::from("/incoming");
+        let incoming = Incoming::open(Arc::new(disk.clone()), root.clone()).unwrap();
+        let (first, files) = receive(&incoming, 10, b"first");
+        let second = incoming.begin(offer(20, b"second")).unwrap();
+        assert!(disk.exists(&files.dir.join("state")).unwrap(), "it waits for the state machine");
+        let again = incoming.begin(offer(10, b"first")).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::ResourceBusy);
+
+        // Unwanted after all.
+        incoming.forget(&first).unwrap();
+        assert!(!disk.exists(&files.dir.join("state")).unwrap());
+        assert_eq!(disk.list(&root).unwrap(), [second.id]);
+        incoming.begin(offer(10, b"first")).unwrap();
+    }
+
+    #[test]
+    fn a_restart_clears_what_was_being_installed_and_keeps_what_can_be_resumed() {
+        let disk = FaultyDisk::new(1);
+        let root = PathBuf::from("/incoming");
+        let incoming = Incoming::open(Arc::new(disk.clone()), root.clone()).unwrap();
+        receive(&incoming, 10, b"first");
+        let half = incoming.begin(offer(20, b"second")).unwrap();
+        assert_eq!(disk.list(&root).unwrap().len(), 2);
+        Incoming::open(Arc::new(disk.clone()), root.clone()).unwrap();
+        assert_eq!(disk.list(&root).unwrap(), [half.id]);
+    }
+
+    #[test]
+    fn a_transfer_has_time_for_bytes_that_were_there_already() {
+        let file = CheckpointFile { name: "state".to_owned(), length: 600 * TRANSFER_BYTES_PER_S_MIN };
+        let data = SnapshotFiles::new(Arc::new(FaultyDisk::new(1)), PathBuf::from("/s"), vec![file]);
+        assert_eq!(deadline_of(&data), TRANSFER_BASE_DEADLINE + Duration::from_secs(600));
+    }
 }

@@ -84,8 +84,8 @@ pub async fn failover(trace: Trace) {
     check_everything(&cluster, &trace, &acked).await;
 }
 
-/// A node misses more than the log keeps and is given a snapshot; then it leads, and gives one to another. Power is lost
-/// at every turn.
+/// A node misses more than the log keeps and is given a snapshot; then it leads, and gives one to another. Power is
+/// lost at every turn.
 pub async fn catch_up(trace: Trace) {
     let cluster = Cluster::start(&ClusterOptions::default(), trace.clone());
     let mut acked = Acked::new();

@@ -1,0 +1,77 @@
+//! What an operator can get wrong, and what a disk can: each ends in a clear message, and nothing acknowledged is lost.
+
+#![cfg(not(madsim))]
+
+mod refused;
+mod rotten;
+
+use std::net::TcpListener;
+
+use holdfast_jepsen::world::process::{Cluster, Shape};
+
+/// One node that took some writes and was stopped.
+async fn stopped_node(writes: usize) -> Cluster {
+    let mut cluster = Cluster::start(&Shape::holdfast(1)).await;
+    let client = cluster.client();
+    for number in 0..writes {
+        client.put(format!("key/{number}"), format!("value/{number}")).await.expect("a write is acknowledged");
+    }
+    cluster.kill9(0);
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_name_the_flag_and_what_is_expected() {
+    refused::wrong_settings();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_in_the_file_is_named() {
+    refused::unknown_key();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    refused::port_in_use(taken.local_addr().expect("a bound port has an address").port());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_place_of_the_data_directory_is_named() {
+    refused::file_as_data_dir();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_directory_of_another_node_is_refused() {
+    refused::data_of_another(stopped_node(3).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_too_large_request_is_refused_and_the_next_one_served() {
+    refused::too_large().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_identity_stops_the_start() {
+    rotten::identity(stopped_node(3).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_gone_stops_the_start() {
+    rotten::log_gone(stopped_node(3).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_damaged_votes_stop_the_start() {
+    rotten::both_votes(stopped_node(3).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_vote_is_rebuilt() {
+    rotten::one_vote(stopped_node(3).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotten_entry_is_named_and_never_truncated() {
+    rotten::entry().await;
+}
