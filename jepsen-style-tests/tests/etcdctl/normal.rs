@@ -62,7 +62,7 @@ impl Names {
         }
         all.pop();
         // etcdctl fills an id that begins with a zero up with a space.
-        all.replace("Member  <", "Member <")
+        sorted_keys(&all.replace("Member  <", "Member <"))
     }
 }
 
@@ -264,4 +264,14 @@ fn protobuf(command: &str, bytes: &[u8]) -> String {
         other => return format!("nobody knows the message of {other}: {} bytes", bytes.len()),
     };
     decoded.unwrap_or_else(|error| format!("not the message of {command}: {error}"))
+}
+
+/// etcd names the keys of a lease in any order; ours are sorted.
+fn sorted_keys(text: &str) -> String {
+    const BEFORE: &str = "attached keys([";
+    let Some((head, rest)) = text.split_once(BEFORE) else { return text.to_owned() };
+    let Some((keys, tail)) = rest.split_once("])") else { return text.to_owned() };
+    let mut keys: Vec<&str> = keys.split(' ').collect();
+    keys.sort_unstable();
+    format!("{head}{BEFORE}{}]){tail}", keys.join(" "))
 }
