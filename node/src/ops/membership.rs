@@ -53,7 +53,8 @@ impl Ops {
                 }
             };
             match rt::timeout(deadline.left(), Box::pin(attempt)).await {
-                Err(_elapsed) => return Err(OpsError::NoLeader),
+                // An attempt was under way: nobody knows how far it came.
+                Err(_elapsed) => return Err(OpsError::Unknown),
                 Ok(Err(OpsError::NoLeader | OpsError::NotLeader { .. })) if !deadline.has_passed() => {
                     let wait = LEADER_WAIT.min(deadline.left());
                     if let Ok(Err(stopped)) = rt::timeout(wait, self.replica().changed(&mut standing)).await {
@@ -99,7 +100,10 @@ impl Ops {
             tracing::info!(?change, "members are to change");
         }
         let promotes = matches!(change, MemberChange::Promote(_));
-        let result = self.replica().change_members(change, self.limits().learners_max).await;
+        // In a task of its own: a caller that leaves must not cut a joint change in half.
+        let (replica, learners_max) = (self.replica().clone(), self.limits().learners_max);
+        let changing = rt::spawn(async move { replica.change_members(change, learners_max).await });
+        let result = changing.await.unwrap_or(Err(MemberRefusal::Unknown));
         if promotes {
             let metrics = &self.inner.metrics;
             let counter =
@@ -121,7 +125,7 @@ impl Ops {
         if to == self.me() {
             return Ok(());
         }
-        if !self.members().voters().any(|voter| voter.id == to) {
+        if !self.members().voters().any(|voter| voter.id == to) || !self.replica().started().contains(&to) {
             return Err(OpsError::Member(MemberRefusal::NotFound));
         }
         let mut standing = self.replica().watch_standing();
@@ -145,9 +149,10 @@ impl Ops {
         }
         let progress = self.replica().replication();
         let members = self.members();
+        let started = self.replica().started();
         let successor = members
             .voters()
-            .filter(|voter| voter.id != self.me())
+            .filter(|voter| voter.id != self.me() && started.contains(&voter.id))
             .max_by_key(|voter| progress.get(&voter.id).copied().unwrap_or(0))
             .map(|voter| voter.id);
         match successor {

@@ -10,6 +10,7 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 
 use super::Replica;
 use super::types::{Member, RaftMembership, TypeConfig};
+use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
 use crate::types::MemberId;
 
@@ -204,9 +205,14 @@ impl Replica {
     }
 
     /// Members whose log answered the leader lately, this one included.
-    fn started(&self) -> BTreeSet<MemberId> {
+    pub fn started(&self) -> BTreeSet<MemberId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        // What a member acknowledged once says nothing about today: it may be dead by now.
+        let lately = |at: &openraft::metrics::SerdeInstant<rt::Instant>| rt::since(**at) < self.patience;
+        let answers = metrics.heartbeat.iter().flatten();
         let mut started: BTreeSet<MemberId> =
-            self.replication().into_iter().filter(|(_, matched)| *matched > 0).map(|(id, _)| id).collect();
+            answers.filter(|(_, at)| at.as_ref().is_some_and(lately)).map(|(id, _)| MemberId(*id)).collect();
         started.insert(self.peers.me());
         started
     }
@@ -233,7 +239,11 @@ impl Replica {
         let last = self.standing().last_log_index;
         let matched = self.replication().get(&learner).copied().unwrap_or(0);
         let ready = u128::from(matched) * 100 >= u128::from(last) * u128::from(READY_LAG_PERCENT);
-        if ready && matched > 0 { Ok(()) } else { Err(MemberRefusal::LearnerNotReady) }
+        if ready && matched > 0 && self.started().contains(&learner) {
+            Ok(())
+        } else {
+            Err(MemberRefusal::LearnerNotReady)
+        }
     }
 }
 

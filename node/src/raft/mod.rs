@@ -154,6 +154,8 @@ pub struct Replica {
     applied: rt::watch::Receiver<LogId>,
     /// A member with holes in its log votes and acknowledges, but never leads.
     may_lead: bool,
+    /// A member that did not answer a heartbeat for this long counts as not started.
+    patience: Duration,
 }
 
 /// openraft's settings, none of them by default.
@@ -232,7 +234,8 @@ impl Replica {
             .await
             .and_then(|opened| opened)
             .map_err(|error| RaftStopped(format!("what is left of received snapshots cannot be removed: {error}")))?;
-        Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead })
+        let patience = parts.timing.election_max() * 2;
+        Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead, patience })
     }
 
     /// The gRPC service that other members' replication talks to.
