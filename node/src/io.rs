@@ -20,16 +20,16 @@ pub struct Io {
 impl Io {
     /// Files, RocksDB, and an exit of the process when the node must not go on.
     pub fn real() -> Self {
-        use crate::env::RealDisk;
+        use crate::env::{RealDisk, exit_now};
         use crate::storage::RocksEngineFactory;
 
         Self {
             disk: Arc::new(RealDisk),
             engines: Arc::new(RocksEngineFactory::default()),
-            halt: Halt::new(|_reason| std::process::exit(EXIT_HALTED)),
+            halt: Halt::new(|_reason| exit_now(EXIT_HALTED)),
         }
     }
 }
 
 /// The exit code of a process whose node must not go on: a failed fsync, a rotten state.
-pub const EXIT_HALTED: i32 = 70;
+pub const EXIT_HALTED: u8 = 70;

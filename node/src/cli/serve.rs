@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use super::signals::StopSignals;
 use super::{DONE, MISUSED, NOT_STARTED, flags_of, logging};
 use holdfast_node::config::{Config, ConfigError, Sources, config_file_of, settle};
-use holdfast_node::env::{Disk, OpenMode, RealDisk};
+use holdfast_node::env::{Disk, OpenMode, RealDisk, exit_now};
 use holdfast_node::io::Io;
 use holdfast_node::node::Node;
 use holdfast_node::rt;
@@ -42,9 +42,8 @@ pub fn run(matches: &ArgMatches) -> u8 {
         }
     };
     let code = runtime.block_on(serve(config, matches.get_flag(STOP_WITH_PARENT)));
-    // A thread that waits for the end of standard input must not hold the process up.
-    runtime.shutdown_background();
-    code
+    // Threads that wait for the end of standard input, or that are RocksDB's, must not hold the process up.
+    exit_now(code)
 }
 
 fn configure(matches: &ArgMatches) -> Result<Config, ConfigError> {
