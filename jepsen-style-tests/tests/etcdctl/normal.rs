@@ -62,7 +62,7 @@ impl Names {
         }
         all.pop();
         // etcdctl fills an id that begins with a zero up with a space.
-        sorted_keys(&all.replace("Member  <", "Member <"))
+        sorted_keys(&all.replace("Member  <", "Member <").replace("cluster  <", "cluster <"))
     }
 }
 
