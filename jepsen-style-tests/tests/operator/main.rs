@@ -2,8 +2,12 @@
 
 #![cfg(not(madsim))]
 
+mod denied;
+mod full;
 mod refused;
 mod rotten;
+mod small_disk;
+mod strangers;
 
 use std::net::TcpListener;
 
@@ -74,4 +78,29 @@ async fn one_damaged_vote_is_rebuilt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotten_entry_is_named_and_never_truncated() {
     rotten::entry().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_may_not_be_read_is_named() {
+    denied::story(stopped_node(3).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_cluster_id_is_refused_and_changes_nothing() {
+    strangers::another_token().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_member_with_another_token_is_refused() {
+    strangers::emptied_with_another_token().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_adopts_a_member_of_another_harms_neither() {
+    strangers::adopted_by_another_cluster().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_and_writes_come_back() {
+    full::story().await;
 }

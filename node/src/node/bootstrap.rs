@@ -39,6 +39,12 @@ pub enum BootstrapError {
          (holdfastctl member add NAME --peer-urls=...), then start this node"
     )]
     NotAMember { cluster: ClusterId, urls: Vec<String> },
+    #[error(
+        "the member at {url} belongs to cluster {found}, but --initial-cluster and --initial-cluster-token make \
+         cluster {wanted}: correct them if this node founds a cluster with that member; if it joins one that exists, \
+         add it there first and use --initial-cluster-state existing"
+    )]
+    OtherCluster { url: String, found: ClusterId, wanted: ClusterId },
     #[error("the members of --initial-cluster belong to different clusters: {first} and {second}")]
     TwoClusters { first: ClusterId, second: ClusterId },
     #[error(
@@ -98,12 +104,15 @@ pub async fn decide(settings: &Settings) -> Result<Identity, BootstrapError> {
 async fn found(settings: &Settings) -> Result<Identity, BootstrapError> {
     let member = member_id_of(&settings.advertise_peer_urls, &settings.initial_cluster_token, None);
     let cluster = founding(settings).cluster;
-    let ran_before = ask_others(settings)
-        .await
-        .iter()
-        .filter(|hello| hello.cluster_id == cluster.0)
-        .any(|hello| hello.members.iter().any(|known| known.id == member.0 && !known.client_urls.is_empty()));
-    if ran_before {
+    let answers = ask_others(settings).await;
+    // It would wait for ever for votes that the others refuse, or with enough strangers like it found a second cluster.
+    if let Some((url, hello)) = answers.iter().find(|(_, hello)| hello.cluster_id != cluster.0) {
+        let found = ClusterId(hello.cluster_id);
+        return Err(BootstrapError::OtherCluster { url: url.clone(), found, wanted: cluster });
+    }
+    let ran_before =
+        |hello: &HelloResponse| hello.members.iter().any(|known| known.id == member.0 && !known.client_urls.is_empty());
+    if answers.iter().any(|(_, hello)| ran_before(hello)) {
         return Err(BootstrapError::AlreadyBootstrapped { name: settings.name.clone(), member });
     }
     Ok(Identity { cluster, member, name: settings.name.clone() })
@@ -113,7 +122,7 @@ async fn join(settings: &Settings) -> Result<Identity, BootstrapError> {
     let mine = &settings.advertise_peer_urls;
     let mut unknown_in = None;
     for _ in 0..JOIN_ATTEMPTS {
-        let answers = ask_others(settings).await;
+        let answers: Vec<_> = ask_others(settings).await.into_iter().map(|(_, hello)| hello).collect();
         if let [first, rest @ ..] = answers.as_slice() {
             if let Some(other) = rest.iter().find(|other| other.cluster_id != first.cluster_id) {
                 let (first, second) = (ClusterId(first.cluster_id), ClusterId(other.cluster_id));
@@ -145,12 +154,12 @@ fn other_urls(settings: &Settings) -> Vec<String> {
 }
 
 /// Asks every other member of `--initial-cluster` who it is. Those that do not answer are left out.
-async fn ask_others(settings: &Settings) -> Vec<HelloResponse> {
+async fn ask_others(settings: &Settings) -> Vec<(String, HelloResponse)> {
     let urls = other_urls(settings);
     let asks = urls.iter().map(|url| async move {
         let mut client = work_client(rt::connect(url).ok()?);
         let answer = rt::timeout(HELLO_DEADLINE, client.hello(HelloRequest {})).await.ok()?.ok()?;
-        Some(answer.into_inner())
+        Some((url.clone(), answer.into_inner()))
     });
     join_all(asks).await.into_iter().flatten().collect()
 }

@@ -169,15 +169,24 @@ async fn flush_loop(
 
 /// Gets the next segment ready ahead of time, in small steps beside the flusher, as long as the log is used.
 async fn prepare_loop(log: Weak<Log>) {
+    let mut told = None;
     loop {
         let Some(log) = log.upgrade() else { return };
         let prepared = rt::blocking(move || log.prepare_next()).await;
         let pause = match prepared {
             Ok(Ok(Preparation::More)) => PREPARE_STEP_PAUSE,
-            Ok(Ok(Preparation::Done)) => PREPARE_PAUSE,
+            Ok(Ok(Preparation::Done)) => {
+                told = None;
+                PREPARE_PAUSE
+            }
             // A rotation does without; if the disk is really broken, the flusher will find out and stop the node.
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the next log segment could not be prepared");
+                // Once for each reason: a full disk stays full for a while.
+                let why = Some(error.to_string());
+                if told != why {
+                    tracing::warn!(%error, "the next log segment could not be prepared");
+                    told = why;
+                }
                 PREPARE_PAUSE
             }
             Err(_panicked) => return,

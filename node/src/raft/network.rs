@@ -178,8 +178,23 @@ impl Connection {
             // openraft's own pause is inside `input`, which is not read before the stream is open.
             rt::sleep(REOPEN_PAUSE).await;
         }
-        let answers = self.call(deadline, client.append_stream(requests)).await?;
-        Ok(Box::pin(in_time(answers, unanswered, self.target, APPEND_DEADLINE)))
+        // That a stream opens says nothing yet: a member of another cluster opens it too, and refuses what comes.
+        let answers = match rt::timeout(deadline, client.append_stream(requests)).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => {
+                self.note_failure(status.message());
+                return Err(unreachable(&status));
+            }
+            Err(_elapsed) => {
+                self.note_failure("no answer in time");
+                return Err(broken(format!("member {:x} did not answer within {deadline:?}", self.target)));
+            }
+        };
+        let answers = in_time(answers, unanswered, self.target, APPEND_DEADLINE);
+        Ok(Box::pin(answers.inspect(move |answer| match answer {
+            Ok(_) => self.note_answer(),
+            Err(error) => self.note_failure(&error.to_string()),
+        })))
     }
 }
 

@@ -81,6 +81,11 @@ impl Cluster {
         index
     }
 
+    /// Forgets the places from that one on, such as those of nodes that were never to be taken in.
+    pub fn forget_machines(&mut self, from: NodeIndex) {
+        self.nodes.truncate(from);
+    }
+
     /// Whether a node ended because somebody was faster to take its port. Waits until every node listens or one ended.
     async fn lost_a_port(&mut self) -> bool {
         let begun = std::time::Instant::now();
