@@ -68,10 +68,22 @@ const PERHAPS_EXECUTED: &[&str] = &[
     "etcdserver: request cancelled",
 ];
 
+/// The HTTP/2 library's words for a request that still waited for a connection when that closed. Whatever was sent ends
+/// with another text.
+const NEVER_SENT: &str = "operation was canceled";
+
+/// The library here gave the request back before it was sent: a status from a server has no source.
+fn was_never_sent(status: &Status) -> bool {
+    status.message() == NEVER_SENT && std::error::Error::source(status).is_some()
+}
+
 /// Judges a failure.
 #[must_use]
 pub fn judge(status: &Status) -> Verdict {
     let text = status.message();
+    if was_never_sent(status) {
+        return Verdict::NotExecuted;
+    }
     if status.metadata().contains_key(NOT_PROPOSED) || NOT_EXECUTED.iter().any(|known| text.starts_with(known)) {
         return Verdict::NotExecuted;
     }

@@ -53,6 +53,26 @@ fn every_known_failure_has_its_verdict() {
     }
 }
 
+/// As the HTTP/2 library says it.
+#[derive(Debug)]
+struct Canceled;
+
+impl std::error::Error for Canceled {}
+
+impl std::fmt::Display for Canceled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("operation was canceled")
+    }
+}
+
+#[test]
+fn a_request_that_waited_for_a_connection_that_closed_was_not_sent() {
+    assert_eq!(judge(&Status::from_error(Box::new(Canceled))), Verdict::NotExecuted);
+    // The same words over the wire are somebody else's.
+    assert_eq!(judge(&Status::new(Code::Unknown, "operation was canceled")), Verdict::Uncertain);
+    assert_eq!(judge(&Status::new(Code::Cancelled, "operation was canceled")), Verdict::Uncertain);
+}
+
 #[test]
 fn a_write_is_repeated_only_when_it_certainly_was_not_executed() {
     for &(code, text, verdict) in TABLE {

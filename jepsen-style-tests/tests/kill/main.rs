@@ -5,6 +5,7 @@
 
 #![cfg(not(madsim))]
 
+mod graceful;
 mod leases;
 mod paused;
 
@@ -237,4 +238,14 @@ async fn a_lease_that_is_renewed_survives_its_leader() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_ends_not_before_its_time() {
     leases::a_lease_ends_not_before_its_time(few_rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_stopped_in_order_is_not_missed() {
+    graceful::stopped(rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_that_is_moved_is_not_missed() {
+    graceful::moved(rounds()).await;
 }

@@ -9,6 +9,9 @@
 //! While a batch waits for its quorum, the next one fills: the busier the cluster, the larger the batches, and a lone
 //! client never waits for company. A batch that was certainly not proposed (no leader, leader moved) is tried again
 //! until its deadline. One whose fate is unknown is never tried again.
+//!
+//! A batch at a leader that is one no more gives its place up at once, and is waited for a moment longer: where
+//! leadership was handed over in order, the old leader still answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +23,7 @@ use futures::{FutureExt, StreamExt};
 use holdfast_proto::log::{Batch, Command, Outcome};
 use holdfast_proto::peer;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Code, Status};
 
 use super::{Deadline, Ops, OpsError};
@@ -33,6 +36,8 @@ use crate::types::{Limits, MemberId};
 const IN_FLIGHT_MAX: usize = 2;
 /// How soon a member without a leader looks again, when nothing tells it sooner.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
+/// How long the answer of a leader is waited for when it is not the leader any more.
+const LATE_ANSWER: Duration = Duration::from_millis(1000);
 
 /// Whether a command may be handed to another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +70,18 @@ pub struct Queue {
     sender: mpsc::Sender<Unit>,
     waiting_bytes: Arc<AtomicUsize>,
     waiting_bytes_max: usize,
+    /// Batches under way that hold no place.
+    late: AtomicUsize,
+    place_freed: Notify,
+}
+
+/// A batch whose leader was replaced: while this lives, another batch may be under way in its place.
+struct PlaceGivenUp<'a>(&'a Queue);
+
+impl Drop for PlaceGivenUp<'_> {
+    fn drop(&mut self) {
+        self.0.late.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The other end of the queue.
@@ -81,6 +98,8 @@ impl Queue {
             sender,
             waiting_bytes: Arc::clone(&waiting_bytes),
             waiting_bytes_max: limits.proposals_waiting_bytes_max,
+            late: AtomicUsize::new(0),
+            place_freed: Notify::new(),
         };
         (queue, Queued { receiver, waiting_bytes })
     }
@@ -88,6 +107,12 @@ impl Queue {
     /// Units waiting for a batch.
     pub fn waiting(&self) -> usize {
         self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    fn give_up_place(&self) -> PlaceGivenUp<'_> {
+        self.late.fetch_add(1, Ordering::Relaxed);
+        self.place_freed.notify_one();
+        PlaceGivenUp(self)
     }
 
     pub async fn submit(&self, commands: Vec<Command>, deadline: Deadline, hops: Hops) -> Answer {
@@ -146,10 +171,12 @@ pub async fn run(ops: Ops, mut queued: Queued) {
     let mut held = None;
     loop {
         // What arrives while all places are taken joins the next batch.
-        let has_room = in_flight.len() < IN_FLIGHT_MAX;
+        let late = ops.inner.proposals.late.load(Ordering::Relaxed);
+        let has_room = in_flight.len().saturating_sub(late) < IN_FLIGHT_MAX;
         tokio::select! {
             biased;
             Some(()) = in_flight.next() => {}
+            () = ops.inner.proposals.place_freed.notified(), if !has_room => {}
             batch = queued.next_batch(ops.limits(), &mut held), if has_room => match batch {
                 Some(units) => in_flight.push(carry_out(&ops, units)),
                 None => return,
@@ -265,12 +292,15 @@ async fn write_here(ops: &Ops, batch: &mut Batch, deadline: Deadline) -> Answer 
 async fn forward(ops: &Ops, leader: MemberId, commands: &[Command], deadline: Deadline) -> Answer {
     let request = peer::ProposeRequest { envelope: Some(ops.peers().envelope(leader.0)), commands: commands.to_vec() };
     let mut client = ops.client_of(leader)?;
-    let call = client.propose(with_timeout(request, deadline)).boxed();
+    let mut call = client.propose(with_timeout(request, deadline)).boxed();
     let answer = tokio::select! {
         biased;
-        answer = rt::timeout(deadline.left(), call) => answer,
+        answer = rt::timeout(deadline.left(), &mut call) => answer,
         // A lost zone closes no connection: the place is needed for the next leader.
-        () = leader_is_not(ops, leader) => return Err(OpsError::Unknown),
+        () = leader_is_not(ops, leader) => {
+            let _place = ops.inner.proposals.give_up_place();
+            rt::timeout(LATE_ANSWER.min(deadline.left()), call).await
+        }
     };
     let response = match answer {
         Ok(Ok(response)) => response.into_inner(),
@@ -308,7 +338,7 @@ fn refused_or_unknown(status: &Status) -> OpsError {
             _ => OpsError::NotLeader { leader: None },
         };
     }
-    if never_connected(status) { OpsError::NoLeader } else { OpsError::Unknown }
+    if never_connected(status) || never_sent(status) { OpsError::NoLeader } else { OpsError::Unknown }
 }
 
 /// The connection could not be made, so nothing was sent on it.
@@ -323,4 +353,10 @@ pub fn never_connected(status: &Status) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// The request still waited for its connection when that closed: the HTTP/2 library gives it back with these words.
+/// Whatever it has sent ends with others.
+fn never_sent(status: &Status) -> bool {
+    status.message() == "operation was canceled" && std::error::Error::source(status).is_some()
 }

@@ -16,10 +16,30 @@ use super::wait::PATIENCE;
 
 /// Versions that one key gets before its writer takes another key.
 const VERSIONS_PER_KEY: usize = 200;
+/// As long as a client waits by default.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// While there is an outage.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// After a write that certainly did not happen.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+/// Which nodes a writer knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them: it goes where the leader is.
+    All,
+    /// One, each writer the next: what reaches a follower is handed on.
+    One,
+}
+
+/// How a disturbance looked to the writers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disturbance {
+    /// The longest time in which no write was acknowledged to anybody.
+    pub silence: Duration,
+    /// The longest time that one write took.
+    pub slowest: Duration,
+}
 
 /// Clients that write, each to keys of its own, one write at a time.
 pub struct Load {
@@ -33,11 +53,19 @@ pub struct Load {
 impl Load {
     /// Starts that many clients. Keys begin with `prefix`; values are filled up to `value_bytes`.
     pub fn start(cluster: &Cluster, prefix: &str, writers: usize, value_bytes: usize) -> Self {
+        Self::start_reaching(cluster, Reach::All, prefix, writers, value_bytes)
+    }
+
+    /// The same with clients that know all nodes or one.
+    pub fn start_reaching(cluster: &Cluster, reach: Reach, prefix: &str, writers: usize, value_bytes: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let outages = Arc::new(Outages::default());
         let writers = (0..writers).map(|number| {
             let writer = Writer {
-                client: cluster.client(),
+                client: match reach {
+                    Reach::All => cluster.client(),
+                    Reach::One => cluster.client_of(number % cluster.len(), REQUEST_PATIENCE),
+                },
                 prefix: format!("{prefix}{number}/"),
                 value_bytes,
                 stop: Arc::clone(&stop),
@@ -86,6 +114,18 @@ impl Load {
         }
     }
 
+    /// Forgets what [`Self::disturbance`] has seen, and looks anew from now on.
+    pub fn look_anew(&self) {
+        let mut state = self.outages.state.lock();
+        state.seen = Disturbance::default();
+        state.looked = Some(Instant::now());
+    }
+
+    /// How the writers fared since [`Self::look_anew`].
+    pub fn disturbance(&self) -> Disturbance {
+        self.outages.state.lock().seen
+    }
+
     /// Waits until that many more writes are acknowledged.
     pub async fn more(&self, writes: u64) {
         let target = self.outages.state.lock().acknowledged + writes;
@@ -127,6 +167,9 @@ struct State {
     /// The latest acknowledged write, by the time it was sent.
     newest: Option<Acknowledged>,
     last_failure: Option<String>,
+    seen: Disturbance,
+    /// When a write was acknowledged last, or when the look began.
+    looked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,9 +181,13 @@ struct Acknowledged {
 impl Outages {
     fn acknowledge(&self, sent: Instant) {
         let mut state = self.state.lock();
+        let now = Instant::now();
         state.acknowledged += 1;
+        let silence = state.looked.replace(now).map_or(Duration::ZERO, |before| now - before);
+        state.seen.silence = state.seen.silence.max(silence);
+        state.seen.slowest = state.seen.slowest.max(now - sent);
         if state.newest.is_none_or(|newest| newest.sent < sent) {
-            state.newest = Some(Acknowledged { sent, at: Instant::now() });
+            state.newest = Some(Acknowledged { sent, at: now });
         }
         drop(state);
         self.changed.notify_waiters();

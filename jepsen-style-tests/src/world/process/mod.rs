@@ -30,7 +30,7 @@ mod wait;
 
 pub use cluster::{Cluster, NodeIndex};
 pub use ledger::{Findings, KeyStory, Ledger, Write};
-pub use load::{Load, Outages};
+pub use load::{Disturbance, Load, Outages, Reach};
 pub use node_process::Role;
 pub use observe::Hash;
 pub use program::{Program, find, holdfast_bin, holdfastctl_bin};
