@@ -187,6 +187,8 @@ pub fn workspace_files(root: &Path) -> Vec<String> {
             match is_folder {
                 true if hidden || name == "target" => {}
                 true => waiting.push(path),
+                // A further work tree has a file where the first one has the folder.
+                false if path == ".git" => {}
                 false => found.push(path),
             }
         }
