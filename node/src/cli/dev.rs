@@ -209,6 +209,7 @@ fn hint(plans: &[Plan], name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_node::config::{Manner, Sources};
 
     #[test]
     fn three_members_in_three_zones_know_one_another() {
@@ -228,7 +229,7 @@ mod tests {
             let line = ["holdfast".to_owned(), "serve".to_owned()].into_iter().chain(plan.arguments);
             let matches = super::super::command().try_get_matches_from(line).unwrap();
             let (_, matches) = matches.subcommand().unwrap();
-            let sources = holdfast_node::config::Sources::gather(&super::super::flags_of(matches), &[].into(), None);
+            let sources = Sources::gather(Manner::Holdfast, &super::super::flags_of(matches), &[].into(), None);
             let config = holdfast_node::config::settle(&sources.unwrap()).unwrap();
             assert_eq!((config.settings.name, config.settings.zone), (plan.name, plan.zone));
         }

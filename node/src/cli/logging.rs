@@ -5,6 +5,7 @@
 //! ```
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -12,24 +13,42 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use holdfast_node::config::{LogConfig, LogFormat, LogOutput};
+use holdfast_node::env::open_to_append;
 use holdfast_node::rt;
 
 /// Sends the process' log where the configuration says.
 pub fn install(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let writer = match config.output {
-        LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
-        LogOutput::Stdout => BoxMakeWriter::new(std::io::stdout),
-    };
+    let mut writer: Option<BoxMakeWriter> = None;
+    for output in &config.outputs {
+        let next = match output {
+            LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
+            LogOutput::Stdout => BoxMakeWriter::new(std::io::stdout),
+            LogOutput::File(path) => {
+                BoxMakeWriter::new(Arc::new(open_to_append(path).map_err(|error| error.to_string())?))
+            }
+        };
+        writer = Some(match writer {
+            Some(writer) => BoxMakeWriter::new(writer.and(next)),
+            None => next,
+        });
+    }
+    let writer = writer.unwrap_or_else(|| BoxMakeWriter::new(std::io::stderr));
     let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&config.filter)?).with_writer(writer);
     match config.format {
         LogFormat::Json => builder.with_ansi(false).event_format(Zap).try_init(),
         LogFormat::Console => builder.with_ansi(false).with_timer(WallClock).with_target(true).try_init(),
     }
+}
+
+/// For what is said before there is a configuration: in etcd's form, to standard error.
+pub fn to_stderr(say: impl FnOnce()) {
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).event_format(Zap).finish();
+    tracing::subscriber::with_default(subscriber, say);
 }
 
 /// The node's wall clock, as everything shown is stamped by it.

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `dev`, `version`.
+//! The command line: `serve`, `dev`, `version`; and etcd's, for a program that is called `etcd`.
 //!
 //! Exit codes:
 //!
@@ -13,7 +13,9 @@
 //! way.
 
 mod dev;
+mod etcd;
 mod logging;
+mod notify;
 mod serve;
 mod signals;
 
@@ -32,6 +34,11 @@ pub const NOT_STARTED: u8 = 1;
 pub const MISUSED: u8 = 2;
 
 pub fn run() -> ExitCode {
+    let mut words = std::env::args_os();
+    if etcd::is_meant(words.next().as_deref()) {
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        return ExitCode::from(etcd::run(&words));
+    }
     let matches = command().get_matches();
     let code = match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
@@ -100,7 +107,17 @@ fn flags_of(matches: &ArgMatches) -> Vec<(&'static str, String)> {
 
 /// The first line is what tools look for that ask an etcd for its version.
 fn version_text() -> String {
-    format!("etcd Version: {ETCD_VERSION}\nHoldfast Version: {HOLDFAST_VERSION}\n")
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    // Go's word for what Rust calls x86_64 and aarch64.
+    let arch = match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!(
+        "etcd Version: {ETCD_VERSION}\nGit SHA: Not provided\nGo Version: none\nGo OS/Arch: {os}/{arch}\n\
+         Holdfast Version: {HOLDFAST_VERSION}\n"
+    )
 }
 
 #[cfg(test)]

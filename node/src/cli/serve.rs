@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 use super::signals::StopSignals;
-use super::{DONE, MISUSED, NOT_STARTED, flags_of, logging};
-use holdfast_node::config::{Config, ConfigError, Sources, config_file_of, settle};
+use super::{DONE, MISUSED, NOT_STARTED, flags_of, logging, notify};
+use holdfast_node::config::{Config, ConfigError, Manner, Sources, config_file_of, settle};
 use holdfast_node::env::{Disk, OpenMode, RealDisk, exit_now};
 use holdfast_node::io::Io;
 use holdfast_node::node::Node;
@@ -19,8 +19,18 @@ pub const STOP_WITH_PARENT: &str = "stop-with-parent";
 /// No configuration is larger, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What ends a member.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum StopsWith {
+    Signals,
+    /// The end of standard input too.
+    Parent,
+}
+
 pub fn run(matches: &ArgMatches) -> u8 {
-    let config = match configure(matches) {
+    let environment = environment();
+    let path = matches.get_one::<String>("config-file").map(PathBuf::from).or_else(|| config_file_of(&environment));
+    let config = match configure(Manner::Holdfast, &flags_of(matches), &environment, path.as_deref()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("holdfast: {error}");
@@ -31,6 +41,12 @@ pub fn run(matches: &ArgMatches) -> u8 {
         eprintln!("holdfast: logging could not be set up: {error}");
         return MISUSED;
     }
+    let stops_with = if matches.get_flag(STOP_WITH_PARENT) { StopsWith::Parent } else { StopsWith::Signals };
+    run_member(config, stops_with)
+}
+
+/// Runs a member until it is told to stop. The log must be installed.
+pub fn run_member(config: Config, stops_with: StopsWith) -> u8 {
     for remark in &config.remarks {
         tracing::warn!("{remark}");
     }
@@ -41,22 +57,31 @@ pub fn run(matches: &ArgMatches) -> u8 {
             return NOT_STARTED;
         }
     };
-    let code = runtime.block_on(serve(config, matches.get_flag(STOP_WITH_PARENT)));
+    let code = runtime.block_on(serve(config, stops_with));
     // Threads that wait for the end of standard input, or that are RocksDB's, must not hold the process up.
     exit_now(code)
 }
 
-fn configure(matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+/// The environment, as far as it is text.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let path = matches.get_one::<String>("config-file").map(PathBuf::from).or_else(|| config_file_of(&environment));
-    let file = match &path {
-        Some(path) => Some((path.as_path(), read(path)?)),
+        .collect()
+}
+
+/// Reads the file, if there is one, and settles everything.
+pub fn configure<N: AsRef<str>>(
+    manner: Manner,
+    flags: &[(N, String)],
+    environment: &BTreeMap<String, String>,
+    path: Option<&Path>,
+) -> Result<Config, ConfigError> {
+    let file = match path {
+        Some(path) => Some((path, read(path)?)),
         None => None,
     };
     let file = file.as_ref().map(|(path, contents)| (*path, contents.as_str()));
-    settle(&Sources::gather(&flags_of(matches), &environment, file)?)
+    settle(&Sources::gather(manner, flags, environment, file)?)
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -76,7 +101,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_| unreadable("expected UTF-8".to_owned()))
 }
 
-async fn serve(config: Config, stops_with_parent: bool) -> u8 {
+async fn serve(config: Config, stops_with: StopsWith) -> u8 {
     let mut signals = match StopSignals::install() {
         Ok(signals) => signals,
         Err(error) => {
@@ -94,16 +119,23 @@ async fn serve(config: Config, stops_with_parent: bool) -> u8 {
         started = starting => match started {
             Ok(node) => node,
             Err(error) => {
-                eprintln!("holdfast: this node did not start: {error}");
+                tracing::error!(%error, "this node did not start");
                 return NOT_STARTED;
             }
         },
     };
+    let running = async {
+        node.ready().await;
+        notify::ready();
+        futures::future::pending::<()>().await;
+    };
     tokio::select! {
         biased;
-        signal = signals.next() => tracing::info!(signal, "stopping"),
-        () = parent_gone(stops_with_parent) => tracing::info!("standard input has ended: stopping"),
+        signal = signals.next() => tracing::info!(signal, "received signal; shutting down"),
+        () = parent_gone(stops_with) => tracing::info!("standard input has ended: stopping"),
+        () = running => {}
     }
+    notify::stopping();
     tokio::select! {
         biased;
         signal = signals.next() => tracing::warn!(signal, "asked again: stopping at once; the log has everything"),
@@ -113,8 +145,8 @@ async fn serve(config: Config, stops_with_parent: bool) -> u8 {
 }
 
 /// Resolves when standard input has ended, if that matters.
-async fn parent_gone(matters: bool) {
-    if !matters {
+async fn parent_gone(stops_with: StopsWith) {
+    if stops_with == StopsWith::Signals {
         futures::future::pending::<()>().await;
     }
     // Any end will do: a parent that died closes its side too.

@@ -52,6 +52,12 @@ pub const SETTINGS: &[Setting] = &[
     value(MEMBER, "wal-dir", "DIR", "Where the Raft log goes, best a disk of its own [default: wal in the data dir]"),
     value(ADDRESSES, "listen-client-urls", "URLS", "Where clients are served [default: http://localhost:2379]"),
     value(ADDRESSES, "listen-peer-urls", "URLS", "Where other members are served [default: http://localhost:2380]"),
+    value(
+        ADDRESSES,
+        "listen-client-http-urls",
+        "URLS",
+        "Further URLs where clients are served, as in etcd's scripts that part HTTP from gRPC [default: none]",
+    ),
     value(ADDRESSES, "listen-metrics-urls", "URLS", "Where /metrics and the probes are served besides [default: none]"),
     value(
         ADDRESSES,
@@ -107,7 +113,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     value(LOGGING, "log-level", "LEVEL", "error, warn, info, debug, trace, or module=level,... [default: info]"),
     value(LOGGING, "log-format", "json|console", "json has the keys of etcd's log lines [default: json]"),
-    value(LOGGING, "log-outputs", "OUTPUT", "stderr or stdout [default: stderr]"),
+    value(
+        LOGGING,
+        "log-outputs",
+        "OUTPUTS",
+        "stderr, stdout, or files with a path; several with commas [default: stderr]",
+    ),
     value(COMPATIBILITY, "logger", "zap", "There is one logger"),
     switch(COMPATIBILITY, "pre-vote", "Pre-vote is always on"),
     switch(COMPATIBILITY, "enable-v2", "There is no v2 API"),

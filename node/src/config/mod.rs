@@ -13,21 +13,28 @@
 //! - A source further up in the picture wins, setting by setting. (etcd ignores flags and environment as soon as there
 //!   is a file; here a file holds what is common, and a flag can still override it.)
 //! - Names and meanings are etcd's where etcd has the setting.
+//! - A program that was started as `etcd` ([`Manner::Etcd`]) takes etcd's other settings too (`strangers.rs`), has
+//!   etcd's defaults (`manner.rs`), and reads a file as etcd does: then nothing else counts.
 //! - Whatever is wrong is said with the setting's name, where it came from, what was given and what is expected.
 
 mod catalogue;
 mod file;
 mod initial_cluster;
+mod manner;
 mod settle;
 mod sources;
+mod strangers;
 mod urls;
 mod values;
 
 use std::path::PathBuf;
 
-pub use catalogue::{SETTINGS, Setting, Shape};
+pub use catalogue::{SETTINGS, Setting, Shape, is_without_effect};
+pub use manner::Manner;
 pub use settle::settle;
 pub use sources::{Given, Source, Sources, config_file_of};
+pub use strangers::{Fate, Meaning, STRANGERS, Stranger, meaning};
+pub use values::{Switch, switch};
 
 use crate::settings::Settings;
 
@@ -46,7 +53,7 @@ pub struct LogConfig {
     /// A level, or a list of `module=level` as tracing-subscriber reads it.
     pub filter: String,
     pub format: LogFormat,
-    pub output: LogOutput,
+    pub outputs: Vec<LogOutput>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +64,25 @@ pub enum LogFormat {
     Console,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOutput {
     Stderr,
     Stdout,
+    /// Added to at its end.
+    File(PathBuf),
 }
 
 /// Why there is no configuration. The process ends with code 2.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{setting} is {given:?}: expected {expected}")]
-    Invalid { setting: String, given: String, expected: String },
+    Invalid {
+        setting: String,
+        /// None for a default.
+        from: Option<Source>,
+        given: String,
+        expected: String,
+    },
     /// Settings that are fine one by one.
     #[error("{0}")]
     Conflict(String),

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::catalogue::{SETTINGS, is_without_effect};
+use super::catalogue::{SETTINGS, is_without_effect, setting};
 use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
-use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, initial_cluster, urls, values};
+use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, urls, values};
 use crate::ops::AutoCompaction;
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
 use crate::raft::Timing;
@@ -21,7 +21,6 @@ const ELECTION_MS_MAX: u64 = 50_000;
 /// Beyond this a request starves everybody else's. It must fit between members too, with room for what surrounds it.
 const REQUEST_BYTES_MAX: u64 = PEER_MESSAGE_BYTES_MAX as u64 * 3 / 4;
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
-const KEEP_HISTORY: Duration = Duration::from_secs(3600);
 
 /// Checks everything. The first thing that is wrong is said.
 pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
@@ -33,7 +32,7 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         None => [(name.clone(), addresses.advertise_peer.clone())].into(),
     };
     initial_cluster::check_own(&initial_cluster, &name, &addresses.advertise_peer).map_err(ConfigError::Conflict)?;
-    let data_dir = reader.read("data-dir", &format!("{name}.holdfast"), path)?;
+    let data_dir = reader.read("data-dir", &sources.manner().data_dir(&name), path)?;
     let wal_dir = match sources.get("wal-dir") {
         Some(given) => reader.parse("wal-dir", given, path)?,
         None => data_dir.join("wal"),
@@ -48,7 +47,7 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         advertise_client_urls: addresses.advertise_client,
         advertise_peer_urls: addresses.advertise_peer,
         initial_cluster,
-        initial_cluster_token: reader.read("initial-cluster-token", "holdfast-cluster", token)?,
+        initial_cluster_token: reader.read("initial-cluster-token", sources.manner().cluster_token(), token)?,
         initial_cluster_state: reader.read("initial-cluster-state", "new", cluster_state)?,
         timing: timing(&reader)?,
         limits: limits(&reader)?,
@@ -57,9 +56,11 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         watch_progress_interval: reader.duration("watch-progress-notify-interval", WATCH_PROGRESS_INTERVAL)?,
         name,
     };
-    reader.read("strict-reconfig-check", "true", always_on)?;
-    reader.read("pre-vote", "true", always_on)?;
-    Ok(Config { settings, log: log(&reader)?, remarks: remarks(sources) })
+    let mut remarks = remarks(sources);
+    for name in ["strict-reconfig-check", "pre-vote"] {
+        remarks.extend(always_on(&reader, name)?);
+    }
+    Ok(Config { settings, log: log(&reader)?, remarks })
 }
 
 /// Reads settings and names them where they are wrong.
@@ -78,6 +79,7 @@ impl Reader<'_> {
             Some(given) => self.parse(name, given, parse),
             None => parse(default).map_err(|expected| ConfigError::Invalid {
                 setting: format!("--{name} (by default)"),
+                from: None,
                 given: default.to_owned(),
                 expected: expected.0,
             }),
@@ -92,6 +94,7 @@ impl Reader<'_> {
     ) -> Result<T, ConfigError> {
         parse(&given.text).map_err(|expected| ConfigError::Invalid {
             setting: given.describe(name),
+            from: Some(given.source.clone()),
             given: given.text.clone(),
             expected: expected.0,
         })
@@ -127,7 +130,12 @@ struct Addresses {
 }
 
 fn addresses(reader: &Reader<'_>) -> Result<Addresses, ConfigError> {
-    let listen_client = reader.read("listen-client-urls", "http://localhost:2379", urls::listen)?;
+    let mut listen_client = reader.read("listen-client-urls", "http://localhost:2379", urls::listen)?;
+    let advertise_client = advertised(reader, "advertise-client-urls", "listen-client-urls", &listen_client)?;
+    // etcd serves HTTP alone there; here every client port has both.
+    if let Some(given) = reader.sources.get("listen-client-http-urls") {
+        listen_client.extend(reader.parse("listen-client-http-urls", given, urls::listen)?);
+    }
     let listen_peer = reader.read("listen-peer-urls", "http://localhost:2380", urls::listen)?;
     let listen_metrics = match reader.sources.get("listen-metrics-urls") {
         Some(given) => reader.parse("listen-metrics-urls", given, urls::listen)?,
@@ -139,7 +147,6 @@ fn addresses(reader: &Reader<'_>) -> Result<Addresses, ConfigError> {
             "{twice} is to serve two purposes: give clients, peers and metrics ports of their own"
         )));
     }
-    let advertise_client = advertised(reader, "advertise-client-urls", "listen-client-urls", &listen_client)?;
     let advertise_peer = advertised(reader, "initial-advertise-peer-urls", "listen-peer-urls", &listen_peer)?;
     Ok(Addresses { listen_client, listen_peer, listen_metrics, advertise_client, advertise_peer })
 }
@@ -154,6 +161,13 @@ fn advertised(
     match reader.sources.get(name) {
         Some(given) => reader.parse(name, given, urls::advertise),
         None if urls::can_be_advertised(listen) => Ok(listen.to_vec()),
+        // etcd then advertises its default, which serves a cluster of one.
+        None if name == "initial-advertise-peer-urls"
+            && reader.sources.manner() == Manner::Etcd
+            && reader.sources.get("initial-cluster").is_none() =>
+        {
+            Ok(vec!["http://localhost:2380".to_owned()])
+        }
         None => Err(ConfigError::Conflict(format!(
             "--{listen_name} is {}, which others cannot use: say with --{name} where they reach this member",
             listen.join(",")
@@ -164,7 +178,8 @@ fn advertised(
 fn timing(reader: &Reader<'_>) -> Result<Timing, ConfigError> {
     let default = Timing::default();
     let heartbeat_ms = reader.number("heartbeat-interval", default.heartbeat_ms, 1, ELECTION_MS_MAX)?;
-    let election_ms = reader.number("election-timeout", default.election_ms, 1, ELECTION_MS_MAX)?;
+    let election_ms = reader.sources.manner().election_ms(default.election_ms, heartbeat_ms);
+    let election_ms = reader.number("election-timeout", election_ms, 1, ELECTION_MS_MAX)?;
     if election_ms < heartbeat_ms * HEARTBEATS_PER_ELECTION {
         return Err(ConfigError::Conflict(format!(
             "--election-timeout is {election_ms} ms and --heartbeat-interval {heartbeat_ms} ms: expected an election \
@@ -202,7 +217,7 @@ fn auto_compaction(reader: &Reader<'_>) -> Result<AutoCompaction, ConfigError> {
     })?;
     let retention = reader.sources.get("auto-compaction-retention");
     match (is_periodic, retention) {
-        (true, None) => Ok(periodic(KEEP_HISTORY)),
+        (true, None) => Ok(periodic(reader.sources.manner().keep_history())),
         (true, Some(given)) => reader.parse("auto-compaction-retention", given, |text| {
             // A bare number means hours, as in etcd.
             let keep = match text.trim().parse::<u32>() {
@@ -238,12 +253,27 @@ fn log(reader: &Reader<'_>) -> Result<LogConfig, ConfigError> {
             "console" => Ok(LogFormat::Console),
             _ => values::expected("json or console"),
         })?,
-        output: reader.read("log-outputs", "default", |text| match text {
-            "default" | "stderr" => Ok(LogOutput::Stderr),
-            "stdout" => Ok(LogOutput::Stdout),
-            _ => values::expected("stderr or stdout: let whoever starts the process write files and rotate them"),
-        })?,
+        outputs: reader.read("log-outputs", "default", log_outputs)?,
     })
+}
+
+/// etcd's words: names of streams, and files.
+fn log_outputs(text: &str) -> Result<Vec<LogOutput>, Expected> {
+    const WHAT: &str = "stderr, stdout or files with a path, separated by commas";
+    let mut outputs = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let output = match part {
+            // What a service writes to its standard error is in the journal.
+            "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
+            "stdout" => LogOutput::Stdout,
+            file if file.contains('/') => LogOutput::File(path(file)?),
+            _ => return values::expected(WHAT),
+        };
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    if outputs.is_empty() { values::expected(WHAT) } else { Ok(outputs) }
 }
 
 /// One level for all; what the libraries say at it is more than anybody wants to know of a node.
@@ -305,10 +335,17 @@ fn cluster_state(text: &str) -> Result<ClusterState, Expected> {
     }
 }
 
-/// For what cannot be turned off: to accept `false` and go on would be a lie.
-fn always_on(text: &str) -> Result<(), Expected> {
-    match values::switch(text)? {
-        Switch::On => Ok(()),
-        Switch::Off => values::expected("true: this is always on here"),
+/// For what cannot be turned off: to accept `false` and go on would be a lie. Start scripts that were written for etcd
+/// are run all the same, and told.
+fn always_on(reader: &Reader<'_>, name: &str) -> Result<Option<String>, ConfigError> {
+    let Some(given) = reader.sources.get(name) else { return Ok(None) };
+    let switch = reader.parse(name, given, values::switch)?;
+    match (switch, reader.sources.manner()) {
+        (Switch::On, _) => Ok(None),
+        (Switch::Off, Manner::Etcd) if setting(name).is_some_and(is_without_effect) => Ok(None),
+        (Switch::Off, Manner::Etcd) => Ok(Some(format!("{} has no effect: this is always on", given.describe(name)))),
+        (Switch::Off, Manner::Holdfast) => {
+            reader.parse(name, given, |_| values::expected("true: this is always on here")).map(|()| None)
+        }
     }
 }

@@ -17,7 +17,7 @@ fn settled(
     let environment: BTreeMap<String, String> =
         environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     let file = file.map(|contents| (Path::new("/etc/holdfast.yml"), contents));
-    settle(&Sources::gather(&flags, &environment, file)?)
+    settle(&Sources::gather(Manner::Holdfast, &flags, &environment, file)?)
 }
 
 fn with(flags: &[(&'static str, &str)]) -> Config {
@@ -109,8 +109,8 @@ fn an_unknown_key_of_the_file_is_named_with_the_nearest_known() {
         "/etc/holdfast.yml: unknown key \"election-timout\": did you mean \"election-timeout\"?"
     );
     assert_eq!(
-        refused("client-transport-security: {}\n"),
-        "/etc/holdfast.yml: unknown key \"client-transport-security\""
+        refused("client-transport-security: {cert: a.pem}\n"),
+        "/etc/holdfast.yml: unknown key \"client-transport-security.cert\""
     );
     assert!(refused("- a\n- b\n").starts_with("/etc/holdfast.yml: expected keys and values"));
     assert!(refused("name: [a, b]\n").contains("expected one value"));
@@ -163,7 +163,7 @@ fn bad_settings_are_refused_with_what_is_expected() {
         (&[("log-level", "holdfast=loud")], "error, warn, info"),
         (&[("log-level", "loud")], "error, warn, info"),
         (&[("log-format", "xml")], "json or console"),
-        (&[("log-outputs", "/var/log/x")], "stderr or stdout"),
+        (&[("log-outputs", "syslog")], "stderr, stdout or files"),
     ];
     for (flags, expected) in rows {
         let said = refusal(flags);
@@ -184,4 +184,53 @@ fn what_has_no_effect_is_remarked() {
             "--enable-v2 (from ETCD_ENABLE_V2) has no effect: There is no v2 API",
         ]
     );
+}
+
+fn as_etcd(flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let flags: Vec<(String, String)> =
+        flags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    settle(&Sources::gather(Manner::Etcd, &flags, &BTreeMap::new(), None)?)
+}
+
+#[test]
+fn etcds_defaults_count_in_its_manner() {
+    let settings = as_etcd(&[("name", "n1")]).unwrap().settings;
+    assert_eq!(settings.data_dir.file_name().unwrap(), "n1.etcd");
+    assert_eq!(settings.wal_dir, settings.data_dir.join("wal"));
+    assert_eq!(settings.initial_cluster_token, "etcd-cluster");
+    assert_eq!(settings.auto_compaction, AutoCompaction::Off);
+    assert_eq!(settings.listen_client_urls, ["http://localhost:2379"]);
+    assert_eq!((settings.timing.heartbeat_ms, settings.timing.election_ms), (100, 400));
+    // Slower heartbeats fit into the second that etcd waits by default, and must here.
+    assert_eq!(as_etcd(&[("heartbeat-interval", "200")]).unwrap().settings.timing.election_ms, 1000);
+    // What is empty is not given, as in scripts with a variable behind the equals sign.
+    let settings = as_etcd(&[("wal-dir", ""), ("data-dir", "/d")]).unwrap().settings;
+    assert_eq!(settings.wal_dir, PathBuf::from("/d/wal"));
+    // For etcd this advertises localhost; nobody else could use the address.
+    let settings = as_etcd(&[("listen-peer-urls", "http://0.0.0.0:2380")]).unwrap().settings;
+    assert_eq!(settings.advertise_peer_urls, ["http://localhost:2380"]);
+}
+
+#[test]
+fn ports_for_http_serve_clients_and_are_not_advertised() {
+    let settings = as_etcd(&[("listen-client-http-urls", "http://127.0.0.1:2382")]).unwrap().settings;
+    assert_eq!(settings.listen_client_urls, ["http://localhost:2379", "http://127.0.0.1:2382"]);
+    assert_eq!(settings.advertise_client_urls, ["http://localhost:2379"]);
+}
+
+#[test]
+fn what_etcd_has_and_we_have_not_is_said_or_refused() {
+    let remarks = as_etcd(&[("max-wals", "5"), ("pre-vote", "false"), ("experimental-x", "1")]).unwrap().remarks;
+    assert_eq!(remarks.len(), 3, "{remarks:?}");
+    for (name, remark) in ["--experimental-x", "--max-wals", "--pre-vote"].iter().zip({
+        let mut sorted = remarks.clone();
+        sorted.sort();
+        sorted
+    }) {
+        assert!(remark.starts_with(name), "{remark}");
+    }
+    // Turned off is what we do anyway.
+    assert_eq!(as_etcd(&[("force-new-cluster", "false"), ("proxy", "off")]).unwrap().remarks, Vec::<String>::new());
+    let said = as_etcd(&[("force-new-cluster", "true")]).unwrap_err().to_string();
+    assert!(said.contains("--force-new-cluster") && said.contains("make-mirror"), "{said}");
 }

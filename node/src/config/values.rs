@@ -21,8 +21,9 @@ pub fn number(text: &str, least: u64, most: u64) -> Result<u64, Expected> {
 
 pub fn switch(text: &str) -> Result<Switch, Expected> {
     match text.trim() {
-        "true" | "1" => Ok(Switch::On),
-        "false" | "0" => Ok(Switch::Off),
+        // All that Go takes.
+        "true" | "TRUE" | "True" | "t" | "T" | "1" => Ok(Switch::On),
+        "false" | "FALSE" | "False" | "f" | "F" | "0" => Ok(Switch::Off),
         _ => expected("true or false"),
     }
 }

@@ -13,4 +13,4 @@ mod suite;
 pub use disk::{Disk, DiskFile, OpenMode};
 pub use faulty::{CrashPolicy, DiskCounters, FaultyDisk};
 pub use halt::Halt;
-pub use real::{RealDisk, exit_now};
+pub use real::{RealDisk, exit_now, open_to_append};

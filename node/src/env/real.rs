@@ -118,6 +118,12 @@ impl DiskFile for RealFile {
     }
 }
 
+/// A file that is written at its end, for the log. It is no part of what the node keeps: it need not be made to fail.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    OpenOptions::new().create(true).append(true).open(path).map_err(named)
+}
+
 /// Ends the process at once, without the C++ library's clean-up: RocksDB's threads still use what that would take away,
 /// and the process would end with an abort instead of its exit code. Whatever must survive is on disk by now.
 #[expect(unsafe_code, reason = "the standard library only knows the exit that cleans up")]

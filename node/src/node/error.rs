@@ -17,6 +17,11 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    #[error(
+        "{dir} holds the data of etcd (member/snap), which Holdfast cannot read: give it a --data-dir of its own, and \
+         copy the keys from the running etcd with `etcdctl make-mirror`"
+    )]
+    OfEtcd { dir: PathBuf },
     #[error("the Raft log in {dir}: {source}")]
     Log { dir: PathBuf, source: OpenError },
     #[error(

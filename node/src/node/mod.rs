@@ -31,7 +31,7 @@ use crate::metrics::{self, Metrics};
 use crate::ops::{self, Deadline, Ops};
 use crate::raft::{self, Applier, Member, Peers, Replica};
 use crate::rt;
-use crate::rt::watch::WatchSender as _;
+use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
 use crate::settings::Settings;
 use crate::state;
 use crate::storage::Store;
@@ -54,6 +54,8 @@ pub struct Node {
     clients: Served,
     peers: Served,
     client_addresses: Vec<SocketAddr>,
+    /// Turns true when the cluster knows this member, and so has a leader.
+    ready: rt::watch::Receiver<bool>,
 }
 
 impl Node {
@@ -102,13 +104,25 @@ impl Node {
         clients.add_all(listeners.metrics, &Routes::from(http.clone()));
         let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         clients.add_all(listeners.client, &api::client_routes(&ops, http, &options));
-        rt::spawn(publish(ops.clone(), settings));
-        Ok(Self { ops, store, stopping, clients: clients.started(), peers: peers.started(), client_addresses })
+        let (say_ready, ready) = rt::watch::channel(false);
+        rt::spawn(publish(ops.clone(), settings, say_ready));
+        let (clients, peers) = (clients.started(), peers.started());
+        Ok(Self { ops, store, stopping, clients, peers, client_addresses, ready })
     }
 
     /// What the node can do, for tests that live in its process.
     pub fn ops(&self) -> &Ops {
         &self.ops
+    }
+
+    /// Resolves when the cluster knows this member, and so has a leader.
+    pub async fn ready(&self) {
+        let mut ready = self.ready.clone();
+        while !*ready.borrow_and_update() {
+            if ready.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Where clients are served. Useful when a port was chosen by the system.
@@ -193,7 +207,7 @@ async fn build(
 }
 
 /// Tells the cluster who this member is; then says that the node is ready.
-async fn publish(ops: Ops, settings: Settings) {
+async fn publish(ops: Ops, settings: Settings, say_ready: rt::watch::Sender<bool>) {
     let me = Member {
         name: settings.name.clone(),
         peer_urls: settings.advertise_peer_urls.clone(),
@@ -202,4 +216,11 @@ async fn publish(ops: Ops, settings: Settings) {
     };
     ops.publish(me).await;
     tracing::info!(name = settings.name, urls = ?settings.advertise_client_urls, "ready to serve client requests");
+    for url in &settings.listen_client_urls {
+        if let Some(address) = url.strip_prefix("http://") {
+            tracing::info!(address, "serving client traffic insecurely; this is strongly discouraged!");
+        }
+    }
+    // Nobody may wait for it.
+    let _nobody_waits = say_ready.send(true);
 }

@@ -28,7 +28,12 @@ pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
     let data_dir = settings.data_dir.clone();
     let known = blocking_disk(move || {
         disk.create_dir_all(&data_dir).map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
-        Ok(Identity::load(disk.as_ref(), &data_dir)?)
+        let identity = Identity::load(disk.as_ref(), &data_dir)?;
+        let is_etcds = disk
+            .exists(&data_dir.join("member").join("snap"))
+            .map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
+        // To start empty in the place of an etcd that has keys would look like their loss.
+        if identity.is_none() && is_etcds { Err(StartError::OfEtcd { dir: data_dir }) } else { Ok(identity) }
     })
     .await?;
     if let Some(identity) = known {

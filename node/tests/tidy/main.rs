@@ -7,6 +7,7 @@
 //! places     where cfg(madsim) may stand
 //! lengths    files, functions and lines that fit in a head and on a screen
 //! wording    names that say nothing, ways to panic, marks without an issue, unfair selects
+//! compatibility  the promises of docs/COMPATIBILITY.md, and their tests
 //! workspace  who knows whom among the crates; nothing of the machine it was built on
 //! ```
 //!
@@ -16,6 +17,7 @@
 // The bans are for the node; this reads the checkout.
 #![allow(clippy::disallowed_methods)]
 
+mod compatibility;
 mod finding;
 mod importers;
 mod layers;
@@ -100,4 +102,10 @@ fn crates_know_only_whom_they_may() {
 #[test]
 fn nothing_names_the_machine_it_was_built_on() {
     report(workspace::machine_traces(&workspace_root()));
+}
+
+#[test]
+fn a_promise_names_a_test_that_exists() {
+    let root = workspace_root();
+    report(compatibility::check(&root, &load(&root)));
 }
