@@ -5,6 +5,7 @@
 mod denied;
 mod full;
 mod refused;
+mod room;
 mod rotten;
 mod small_disk;
 mod strangers;
@@ -103,4 +104,14 @@ async fn a_cluster_that_adopts_a_member_of_another_harms_neither() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_and_writes_come_back() {
     full::story().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crossed_quota_refuses_growth_until_there_is_room() {
+    room::ends_by_itself().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_raised_by_hand_ends_by_hand() {
+    room::by_hand_stays().await;
 }

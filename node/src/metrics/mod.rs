@@ -17,6 +17,7 @@ mod facts;
 mod grpc;
 mod process;
 mod raft;
+mod space;
 
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
@@ -25,6 +26,7 @@ pub use disk::DiskMetrics;
 pub use facts::{Facts, STATE_NAMES};
 pub use grpc::{GrpcMetrics, MethodMetrics, RpcKind, status_name};
 pub use raft::RaftMetrics;
+pub use space::SpaceMetrics;
 
 use facts::FactGauges;
 
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub grpc: GrpcMetrics,
     pub disk: DiskMetrics,
     pub raft: RaftMetrics,
+    pub space: SpaceMetrics,
     facts: FactGauges,
 }
 
@@ -56,6 +59,7 @@ impl Metrics {
             grpc: GrpcMetrics::register(&registry),
             disk: DiskMetrics::register(&registry),
             raft: RaftMetrics::register(&registry),
+            space: SpaceMetrics::register(&registry),
             facts: FactGauges::register(&registry, identity),
             registry,
         }

@@ -203,6 +203,7 @@ async fn build(
         holes,
         halt: io.halt.clone(),
         metrics: metrics.raft.clone(),
+        space_metrics: metrics.space.clone(),
     }))
 }
 

@@ -35,7 +35,7 @@ pub use topology::{MemberHealth, Topology, TopologyMember};
 
 use crate::env::{Disk, Halt};
 use crate::lease::LeaseTable;
-use crate::metrics::RaftMetrics;
+use crate::metrics::{RaftMetrics, SpaceMetrics};
 use crate::mvcc;
 use crate::raft::{Members, Peers, Replica, Standing, Timing};
 use crate::rt;
@@ -96,6 +96,7 @@ pub struct Parts {
     pub holes: Arc<Mutex<Vec<LogId>>>,
     pub halt: Halt,
     pub metrics: RaftMetrics,
+    pub space_metrics: SpaceMetrics,
 }
 
 /// The operations of one node. Clones share them.
@@ -119,6 +120,7 @@ struct Inner {
     holes: Arc<Mutex<Vec<LogId>>>,
     halt: Halt,
     metrics: RaftMetrics,
+    space_metrics: SpaceMetrics,
     proposals: propose::Queue,
     reads: read::Gate,
     sweeper: compaction::Sweeper,
@@ -146,6 +148,7 @@ impl Ops {
             holes: parts.holes,
             halt: parts.halt,
             metrics: parts.metrics,
+            space_metrics: parts.space_metrics,
             proposals,
             reads,
             sweeper,

@@ -47,6 +47,12 @@ pub fn alarm(request: AlarmRequest) -> Command {
     of(Request::Alarm(request))
 }
 
+/// An alarm that a member raises for itself, or ends because its reason is gone. Ending leaves alone what an operator
+/// raised.
+pub fn alarm_of_member(request: AlarmRequest) -> Command {
+    Command { raised_by_member: true, ..alarm(request) }
+}
+
 /// `leader_term` is the term in which the proposer saw the leases run out.
 pub fn lease_expire(ids: &[LeaseId], leader_term: u64) -> Command {
     of(Request::LeaseExpire(LeaseExpire { lease_ids: ids.iter().map(|id| id.0).collect(), leader_term }))
@@ -55,7 +61,7 @@ pub fn lease_expire(ids: &[LeaseId], leader_term: u64) -> Command {
 fn of(request: Request) -> Command {
     let mut value_checksums = Vec::new();
     for_each_put(&request, &mut |put| value_checksums.push(checksum_of(put)));
-    Command { request: Some(request), value_checksums }
+    Command { request: Some(request), value_checksums, ..Command::default() }
 }
 
 pub(super) fn checksum_of(put: &PutRequest) -> u32 {

@@ -12,7 +12,7 @@ use holdfast_proto::log::outcome::Result as Answer;
 use holdfast_proto::log::refusal::Reason;
 use holdfast_proto::log::{Command, LeaseExpire, LeaseExpired, Outcome, Refusal};
 
-use super::alarm::Alarms;
+use super::alarm::{Alarms, RaisedBy};
 use super::effects::{ApplyError, Effects, Entry, EntryPayload};
 use super::halt::Halt;
 use super::revising::{Revising, lease_id};
@@ -129,7 +129,7 @@ impl<'v> Run<'v> {
             Request::LeaseGrant(request) => self.grant(request).map(Answer::LeaseGrant),
             Request::LeaseRevoke(request) => self.revoke(request).map(Answer::LeaseRevoke),
             Request::LeaseExpire(request) => self.expire(log_id, request).map(Answer::LeaseExpire),
-            Request::Alarm(request) => Ok(Answer::Alarm(self.alarm(request))),
+            Request::Alarm(request) => Ok(Answer::Alarm(self.alarm(request, raised_by(command)))),
         }
     }
 
@@ -193,9 +193,9 @@ impl<'v> Run<'v> {
         Ok(expired)
     }
 
-    fn alarm(&mut self, request: &AlarmRequest) -> AlarmResponse {
+    fn alarm(&mut self, request: &AlarmRequest, by: RaisedBy) -> AlarmResponse {
         let before = self.alarms.clone();
-        let alarms = self.alarms.apply(&mut self.overlay, request);
+        let alarms = self.alarms.apply(&mut self.overlay, request, by);
         self.effects.alarms_changed |= self.alarms != before;
         AlarmResponse { header: self.header(), alarms }
     }
@@ -203,6 +203,10 @@ impl<'v> Run<'v> {
     fn header(&self) -> Option<ResponseHeader> {
         Some(ResponseHeader { revision: self.horizon.revision.0, ..Default::default() })
     }
+}
+
+fn raised_by(command: &Command) -> RaisedBy {
+    if command.raised_by_member { RaisedBy::Member } else { RaisedBy::Operator }
 }
 
 /// A value that was damaged on its way here must not be stored: not one of a command with such a value is carried

@@ -35,7 +35,7 @@ mod tests;
 
 pub use crate::lease::LeaseChange;
 pub use crate::mvcc::Revisioned;
-pub use alarm::alarms;
+pub use alarm::{RaisedBy, alarms, alarms_raised};
 pub use effects::{ApplyError, Effects, Entry, EntryPayload};
 pub use machine::Machine;
 pub use meta::{applied, membership, stamped_unix_ms};

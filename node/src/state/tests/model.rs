@@ -30,7 +30,8 @@ pub struct Model {
     pub revision: i64,
     pub compacted: Option<i64>,
     pub leases: BTreeMap<i64, i64>,
-    alarms: BTreeSet<(i32, u64)>,
+    /// And whether the member raised it itself.
+    alarms: BTreeMap<(i32, u64), bool>,
 }
 
 type Refused = Reason;
@@ -273,12 +274,12 @@ impl Model {
                 }
                 Answer::LeaseExpire(LeaseExpired { lease_ids })
             }
-            Request::Alarm(request) => Answer::Alarm(self.alarm(request)),
+            Request::Alarm(request) => Answer::Alarm(self.alarm(request, command.raised_by_member)),
         })
     }
 
     fn refuse_for_alarms(&self, request: &Request) -> Result<(), Refused> {
-        let is_on = |kind| self.alarms.iter().any(|alarm| alarm.0 == kind);
+        let is_on = |kind| self.alarms.keys().any(|alarm| alarm.0 == kind);
         let grows = match request {
             Request::Alarm(_) => return Ok(()),
             Request::Put(_) | Request::LeaseGrant(_) => true,
@@ -292,19 +293,22 @@ impl Model {
         }
     }
 
-    fn alarm(&mut self, request: &AlarmRequest) -> AlarmResponse {
+    fn alarm(&mut self, request: &AlarmRequest, by_member: bool) -> AlarmResponse {
         let AlarmRequest { action, member_id, alarm } = *request;
-        let listed: Vec<_> = self.alarms.iter().copied().filter(|on| alarm == 0 || on.0 == alarm).collect();
+        let listed: Vec<_> = self.alarms.keys().copied().filter(|on| alarm == 0 || on.0 == alarm).collect();
+        let may_end = |on: &(i32, u64)| !by_member || self.alarms[on];
         let named = match action {
             _ if alarm > 2 => vec![],
             0 => listed,
             1 if alarm != 0 => vec![(alarm, member_id)],
-            2 if alarm != 0 => listed.into_iter().filter(|on| member_id == 0 || on.1 == member_id).collect(),
+            2 if alarm != 0 => {
+                listed.into_iter().filter(|on| (member_id == 0 || on.1 == member_id) && may_end(on)).collect()
+            }
             _ => vec![],
         };
         for on in &named {
             match action {
-                1 => drop(self.alarms.insert(*on)),
+                1 => *self.alarms.entry(*on).or_insert(by_member) &= by_member,
                 2 => drop(self.alarms.remove(on)),
                 _ => {}
             }

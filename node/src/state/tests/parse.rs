@@ -23,6 +23,7 @@ const FLAGS: &[&str] = &[
     "bad_checksum",
     "no_checksum",
     "serializable",
+    "itself",
 ];
 
 impl<'a> Words<'a> {

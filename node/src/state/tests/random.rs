@@ -147,7 +147,8 @@ impl Dice {
                 // Mostly taken back, or little else would happen.
                 let action = [0, 1, 1, 2, 2, 2, 2, 2][self.below(8) as usize];
                 let (member_id, alarm) = (self.below(2), self.below(4) as i32);
-                command::alarm(AlarmRequest { action, member_id, alarm })
+                let request = AlarmRequest { action, member_id, alarm };
+                if self.one_in(3) { command::alarm_of_member(request) } else { command::alarm(request) }
             }
         }
     }

@@ -102,6 +102,7 @@ impl World {
                 let leader_term = words.number("term").map_or(self.term, |term| term as u64);
                 command::lease_expire(&ids(words), leader_term)
             }
+            "alarm" if words.has("itself") => command::alarm_of_member(alarm_of(words)),
             "alarm" => command::alarm(alarm_of(words)),
             other => panic!("{other}: no command"),
         };
