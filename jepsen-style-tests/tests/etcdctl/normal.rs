@@ -47,7 +47,10 @@ impl Names {
 
     fn apply(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (from, to) in &self.texts {
+        // The longest first: one may begin with another.
+        let mut texts: Vec<&(String, String)> = self.texts.iter().collect();
+        texts.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
+        for (from, to) in texts {
             text = text.replace(from, to);
         }
         let (mut all, mut word) = (String::with_capacity(text.len()), String::new());
@@ -61,9 +64,20 @@ impl Names {
             all.push(c);
         }
         all.pop();
-        // etcdctl fills an id that begins with a zero up with a space.
-        sorted_keys(&all.replace("Member  <", "Member <").replace("cluster  <", "cluster <"))
+        sorted_keys(&unfilled(&all))
     }
+}
+
+/// etcdctl prints ids of members and clusters sixteen wide in some sentences: those that begin with zeros are filled up
+/// with spaces, one for each.
+fn unfilled(text: &str) -> String {
+    let mut all = text.to_owned();
+    for before in ["Member ", "cluster "] {
+        while all.contains(&format!("{before} ")) {
+            all = all.replace(&format!("{before} "), before);
+        }
+    }
+    all
 }
 
 /// What a command said, made comparable.
@@ -171,26 +185,36 @@ fn remaining(line: &str) -> String {
     }
 }
 
-/// Hashes of other engines differ; which nodes agree does not.
+/// Hashes of other engines differ; which nodes agree does not. A hash is the last column of a line, or `"hash"` in JSON.
 fn hashes(step: &Step, out: &str) -> String {
     if !step.text().starts_with("endpoint hashkv") {
         return out.to_owned();
     }
     let mut seen: Vec<String> = Vec::new();
-    let mut all = String::new();
-    for word in out.split_inclusive(|c: char| !c.is_ascii_digit()) {
-        let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
-        if digits.len() < 6 {
-            all.push_str(word);
-            continue;
-        }
-        let number = seen.iter().position(|hash| hash == digits).unwrap_or_else(|| {
-            seen.push(digits.to_owned());
+    let mut alias = |hash: &str| {
+        let number = seen.iter().position(|known| known == hash).unwrap_or_else(|| {
+            seen.push(hash.to_owned());
             seen.len() - 1
         });
-        all.push_str(&format!("<hash-{number}>{}", &word[digits.len()..]));
-    }
-    all
+        format!("<hash-{number}>")
+    };
+    let lines = out.lines().map(|line| match line.rsplit_once(", ") {
+        Some((endpoint, hash)) if is_number(hash) => format!("{endpoint}, {}", alias(hash)),
+        _ => {
+            let mut pieces = line.split("\"hash\":");
+            let mut all = pieces.next().unwrap_or_default().to_owned();
+            for piece in pieces {
+                let end = piece.find(|c: char| !c.is_ascii_digit()).unwrap_or(piece.len());
+                all.push_str(&format!("\"hash\":{}{}", alias(&piece[..end]), &piece[end..]));
+            }
+            all
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn json(line: &str, names: &Names) -> String {
@@ -274,4 +298,39 @@ fn sorted_keys(text: &str) -> String {
     let mut keys: Vec<&str> = keys.split(' ').collect();
     keys.sort_unstable();
     format!("{head}{BEFORE}{}]){tail}", keys.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids of every length, as chance makes them now and then, in every shape that etcdctl prints.
+    #[test]
+    fn ids_of_any_length_are_named() {
+        for digits in 1..=16 {
+            let member = 0x8edc_ba98_7654_321f_u64 >> (4 * (16 - digits));
+            let cluster = member ^ 1;
+            let mut names = Names::default();
+            names.id(member, "<leader>");
+            names.id(cluster, "<cluster>");
+            for printed in [
+                format!("Member {member:16x} added to cluster {cluster:16x}"),
+                format!("Member {member:x} added to cluster {cluster:x}"),
+                format!("Member {member:016x} added to cluster {cluster:016x}"),
+                format!("Member {member} added to cluster {cluster}"),
+            ] {
+                assert_eq!(names.apply(&printed), "Member <leader> added to cluster <cluster>", "{printed:?}");
+            }
+            let mut value = serde_json::json!({ "ID": member, "text": format!("{member:x}") });
+            replace(&mut value, &names);
+            assert_eq!(value, serde_json::json!({ "ID": "<leader>", "text": "<leader>" }));
+        }
+    }
+
+    #[test]
+    fn a_short_hash_is_a_hash() {
+        let step = &crate::script::steps("endpoint hashkv")[0];
+        assert_eq!(hashes(step, "a:1, 7\nb:1, 7\nc:1, 12"), "a:1, <hash-0>\nb:1, <hash-0>\nc:1, <hash-1>");
+        assert_eq!(hashes(step, r#"{"hash":7,"x":7},{"hash":9}"#), r#"{"hash":<hash-0>,"x":7},{"hash":<hash-1>}"#);
+    }
 }

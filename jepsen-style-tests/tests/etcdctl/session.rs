@@ -12,11 +12,11 @@ use holdfast_jepsen::world::process::{Cluster, Ran, run};
 use crate::normal::{Names, normal};
 use crate::script::{At, Step};
 
-/// For a command that ends by itself. `check perf` needs a minute.
+/// For a command that ends by itself. A check needs a minute.
 const LIMIT: Duration = Duration::from_secs(30);
-const CHECK_PERF_LIMIT: Duration = Duration::from_secs(180);
-/// For the lines of a watch.
-const WATCH_LIMIT: Duration = Duration::from_secs(5);
+const CHECK_LIMIT: Duration = Duration::from_secs(180);
+/// For the lines of a watch. Long, as a busy machine may take its time: the script names as many lines as come.
+const WATCH_LIMIT: Duration = Duration::from_secs(30);
 /// After the last expected line: is there one too many?
 const WATCH_GRACE: Duration = Duration::from_millis(200);
 /// etcd refuses a change of membership while its members have been connected for less than five seconds.
@@ -57,9 +57,11 @@ impl Session {
         normal(step, &ran, &names)
     }
 
-    pub async fn check_perf(&mut self) -> Ran {
+    /// `check perf` or `check datascale`: how the cluster fares under etcdctl's own load.
+    pub async fn check(&mut self, what: &str) -> Ran {
         let endpoints = format!("--endpoints={}", self.cluster.endpoints().join(","));
-        run(&self.etcdctl, &[endpoints, "check".to_owned(), "perf".to_owned()], "", CHECK_PERF_LIMIT)
+        let args = [endpoints, "check".to_owned(), what.to_owned()];
+        tokio::task::block_in_place(|| run(&self.etcdctl, &args, "", CHECK_LIMIT))
     }
 
     /// The nodes, the leader first.
@@ -142,8 +144,7 @@ fn watch(program: &Path, args: &[String], stdin: &str, lines: usize) -> Ran {
     let begun = Instant::now();
     let mut ended = None;
     while ended.is_none() && begun.elapsed() < WATCH_LIMIT {
-        let seen = out.lock().expect("a reader does not panic").iter().filter(|byte| **byte == b'\n').count();
-        if seen >= lines {
+        if line_count(&out) + line_count(&err) >= lines {
             std::thread::sleep(WATCH_GRACE);
             break;
         }
@@ -159,6 +160,10 @@ fn watch(program: &Path, args: &[String], stdin: &str, lines: usize) -> Ran {
     std::thread::sleep(Duration::from_millis(20));
     let taken = |bytes: &Arc<Mutex<Vec<u8>>>| bytes.lock().expect("a reader does not panic").clone();
     Ran { code, stdout: taken(&out), stderr: taken(&err) }
+}
+
+fn line_count(bytes: &Mutex<Vec<u8>>) -> usize {
+    bytes.lock().expect("a reader does not panic").iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {

@@ -26,6 +26,7 @@ pub struct Cluster {
     pub(super) server: Server,
     net: Net,
     flags: Vec<String>,
+    program: Option<PathBuf>,
     /// Dropped after the nodes: first the processes end, then their files go.
     folder: TempDir,
 }
@@ -62,7 +63,8 @@ impl Cluster {
     pub fn lay_out(shape: &Shape) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-process-").tempdir().expect("a temporary folder");
         let net = Net::draw();
-        let mut cluster = Self { nodes: Vec::new(), server: shape.server, net, flags: shape.flags.clone(), folder };
+        let (flags, program) = (shape.flags.clone(), shape.program.clone());
+        let mut cluster = Self { nodes: Vec::new(), server: shape.server, net, flags, program, folder };
         for zone in &shape.zones {
             cluster.add_machine(zone);
         }
@@ -77,6 +79,7 @@ impl Cluster {
         let name = format!("n{}", index + 1);
         let mut node = NodeProcess::new(self.server, &name, zone, self.net.take(index), self.folder.path());
         node.flags.clone_from(&self.flags);
+        node.program.clone_from(&self.program);
         self.nodes.push(node);
         index
     }

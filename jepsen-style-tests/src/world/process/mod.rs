@@ -33,7 +33,7 @@ pub use ledger::{Findings, KeyStory, Ledger, Write};
 pub use load::{Disturbance, Load, Outages, Reach};
 pub use node_process::Role;
 pub use observe::Hash;
-pub use program::{Program, find, holdfast_bin, holdfastctl_bin};
+pub use program::{Program, find, holdfast_bin, holdfastctl_bin, named_by};
 pub use run::{Ran, run};
 pub use shape::{Server, Shape};
 pub use wait::{PATIENCE, until};

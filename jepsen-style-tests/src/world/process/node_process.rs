@@ -21,6 +21,8 @@ pub enum Role {
 #[derive(Debug)]
 pub(super) struct NodeProcess {
     pub server: Server,
+    /// Another program than the one that is found for this server.
+    pub program: Option<PathBuf>,
     pub name: String,
     pub zone: String,
     pub addresses: Addresses,
@@ -52,6 +54,7 @@ impl NodeProcess {
     pub(super) fn new(server: Server, name: &str, zone: &str, addresses: Addresses, folder: &Path) -> Self {
         Self {
             server,
+            program: None,
             name: name.to_owned(),
             zone: zone.to_owned(),
             addresses,
@@ -101,7 +104,7 @@ impl NodeProcess {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log can be opened");
         self.log_begin = log.metadata().expect("the log has a length").len();
         let same_log = log.try_clone().expect("a file can be duplicated");
-        let program = server_program(self.server);
+        let program = self.program.clone().unwrap_or_else(|| server_program(self.server));
         let child = Command::new(&program)
             .args(self.args())
             .env_clear()

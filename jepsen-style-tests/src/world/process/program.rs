@@ -27,13 +27,21 @@ impl Program {
 
 /// The program's file: the one that its variable names, or the first in PATH.
 pub fn find(program: Program) -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os(program.variable()) {
-        let named = PathBuf::from(named);
-        assert!(named.is_file(), "{} names {}, which is no file", program.variable(), named.display());
+    if let Some(named) = named_by(program.variable()) {
         return Some(named);
     }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program.file_name())).find(|file| file.is_file())
+}
+
+/// A program that a variable alone names: for a second version beside the installed one.
+///
+/// # Panics
+/// If it names no file.
+pub fn named_by(variable: &str) -> Option<PathBuf> {
+    let named = PathBuf::from(std::env::var_os(variable)?);
+    assert!(named.is_file(), "{variable} names {}, which is no file", named.display());
+    Some(named)
 }
 
 /// The server under test.
@@ -54,9 +62,7 @@ pub fn holdfastctl_bin() -> PathBuf {
 
 /// A binary of this workspace: the named one, or the one beside the folder that this test runs from.
 fn ours(variable: &str, name: &str) -> PathBuf {
-    if let Some(named) = std::env::var_os(variable) {
-        let named = PathBuf::from(named);
-        assert!(named.is_file(), "{variable} names {}, which is no file", named.display());
+    if let Some(named) = named_by(variable) {
         return named;
     }
     let this_test = std::env::current_exe().expect("a running test has a file");

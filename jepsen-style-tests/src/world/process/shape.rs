@@ -1,5 +1,7 @@
 //! What kind of cluster a test wants.
 
+use std::path::PathBuf;
+
 /// Which server the nodes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -13,6 +15,8 @@ pub struct Shape {
     pub server: Server,
     /// One node for each. etcd knows no zones; there they only count.
     pub zones: Vec<String>,
+    /// Another program than the one that is found for this server.
+    pub program: Option<PathBuf>,
     /// Given to every node, after the flags that every node needs.
     pub flags: Vec<String>,
 }
@@ -23,7 +27,7 @@ impl Shape {
     /// That many nodes, each in a zone of its own.
     pub fn of(server: Server, nodes: usize) -> Self {
         let zones = ZONES.iter().cycle().take(nodes).map(|zone| (*zone).to_owned()).collect();
-        Self { server, zones, flags: Vec::new() }
+        Self { server, zones, program: None, flags: Vec::new() }
     }
 
     pub fn holdfast(nodes: usize) -> Self {
@@ -49,6 +53,12 @@ impl Shape {
     #[must_use]
     pub fn zones(mut self, zones: &[&str]) -> Self {
         self.zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
+        self
+    }
+
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
         self
     }
 
