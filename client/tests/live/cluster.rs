@@ -18,15 +18,26 @@ pub struct Member {
 /// Killed when dropped.
 pub struct Cluster {
     pub members: Vec<Member>,
+    /// The built one; of a server that was named nobody knows.
+    pub is_holdfast: bool,
     _folder: tempfile::TempDir,
 }
 
-/// The server to test against, or a reason to skip.
-fn server() -> Option<PathBuf> {
+/// The server to test against, as the beginning of its command line, or none: the one that `HOLDFAST_TEST_SERVER` names
+/// (a program that takes etcd's flags), the built Holdfast, an installed etcd.
+fn server() -> Option<Vec<PathBuf>> {
     if let Some(named) = std::env::var_os("HOLDFAST_TEST_SERVER") {
-        return Some(named.into());
+        return Some(vec![named.into()]);
     }
-    installed("etcd")
+    built("holdfast")
+        .map(|holdfast| vec![holdfast, "serve".into()])
+        .or_else(|| installed("etcd").map(|etcd| vec![etcd]))
+}
+
+/// A binary of the workspace, if it was built: target/debug/deps/live-0123 -> target/debug/holdfast
+fn built(program: &str) -> Option<PathBuf> {
+    let this_test = std::env::current_exe().expect("a running test has a file");
+    this_test.ancestors().nth(2).map(|folder| folder.join(program)).filter(|file| file.is_file())
 }
 
 /// Where a program is, if it is installed.
@@ -40,7 +51,9 @@ impl Cluster {
     /// start.
     pub async fn start(size: usize) -> Option<Self> {
         let Some(server) = server() else {
-            eprintln!("skipped: no server; install etcd or set HOLDFAST_TEST_SERVER");
+            eprintln!(
+                "SKIPPED: no server; run `cargo build --workspace --bins`, install etcd or set HOLDFAST_TEST_SERVER"
+            );
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
@@ -55,7 +68,8 @@ impl Cluster {
         let members = (0..size)
             .map(|n| {
                 let log = std::fs::File::create(folder.path().join(format!("m{n}.out"))).expect("a log");
-                let process = Command::new(&server)
+                let process = Command::new(&server[0])
+                    .args(&server[1..])
                     .args(["--name", &format!("m{n}"), "--initial-cluster", &everyone])
                     .args(["--listen-client-urls", &clients[n], "--advertise-client-urls", &clients[n]])
                     .args(["--listen-peer-urls", &peers[n], "--initial-advertise-peer-urls", &peers[n]])
@@ -70,7 +84,7 @@ impl Cluster {
                 Member { endpoint: clients[n].trim_start_matches("http://").to_owned(), process: Some(process) }
             })
             .collect();
-        let cluster = Self { members, _folder: folder };
+        let cluster = Self { members, is_holdfast: server.len() > 1, _folder: folder };
         cluster.wait_until_serving().await;
         Some(cluster)
     }
@@ -82,6 +96,16 @@ impl Cluster {
             while let Err(error) = client.get("is anybody there").await {
                 assert!(begun.elapsed() < START_TIMEOUT, "{} does not serve: {error}", member.endpoint);
             }
+        }
+        // Each member tells the others where its clients find it, in its own time.
+        let client = self.client(Options::default());
+        let told = || async {
+            let members = client.member_list().await.expect("a cluster that serves lists its members").members;
+            members.iter().filter(|member| !member.client_ur_ls.is_empty()).count()
+        };
+        while told().await < self.members.len() {
+            assert!(begun.elapsed() < START_TIMEOUT, "not all members are known");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -129,10 +129,12 @@ fn simple(step: &Step, text: &str) -> String {
 
 /// `"RaftTerm" : 2` of `-w fields`. Of `Version`, only the server's is replaced, not the key's.
 fn field(step: &Step, line: &str) -> String {
-    let Some((name, _)) = line.split_once(" : ") else { return line.to_owned() };
+    let Some((name, value)) = line.split_once(" : ") else { return line.to_owned() };
     let bare = name.trim_matches('"');
     let of_server = bare != "Version" || step.text().starts_with("endpoint");
-    if is_varying(bare) && of_server { format!("{name} : <varies>") } else { line.to_owned() }
+    // What is left of a lease; below zero there is none.
+    let left = bare == "TTL" && step.text().starts_with("lease timetolive") && !value.starts_with('-');
+    if is_varying(bare) && of_server || left { format!("{name} : <varies>") } else { line.to_owned() }
 }
 
 /// endpoint, id, version, size, leader?, learner?, term, index, applied index, errors

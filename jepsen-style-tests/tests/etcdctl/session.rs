@@ -19,6 +19,8 @@ const CHECK_LIMIT: Duration = Duration::from_secs(180);
 const WATCH_LIMIT: Duration = Duration::from_secs(30);
 /// After the last expected line: is there one too many?
 const WATCH_GRACE: Duration = Duration::from_millis(200);
+/// For the rest in a pipe whose writer has ended.
+const PIPE_LIMIT: Duration = Duration::from_secs(2);
 /// etcd refuses a change of membership while its members have been connected for less than five seconds.
 const NOT_YET: &str = "etcdserver: unhealthy cluster";
 
@@ -144,7 +146,7 @@ fn watch(program: &Path, args: &[String], stdin: &str, lines: usize) -> Ran {
     let begun = Instant::now();
     let mut ended = None;
     while ended.is_none() && begun.elapsed() < WATCH_LIMIT {
-        if line_count(&out) + line_count(&err) >= lines {
+        if out.lines() + err.lines() >= lines {
             std::thread::sleep(WATCH_GRACE);
             break;
         }
@@ -156,24 +158,38 @@ fn watch(program: &Path, args: &[String], stdin: &str, lines: usize) -> Ran {
     let _may_have_ended = child.kill();
     child.wait().expect("a killed child ends");
     drop(input);
-    // The readers see the end of the pipes now.
-    std::thread::sleep(Duration::from_millis(20));
-    let taken = |bytes: &Arc<Mutex<Vec<u8>>>| bytes.lock().expect("a reader does not panic").clone();
-    Ran { code, stdout: taken(&out), stderr: taken(&err) }
+    Ran { code, stdout: out.taken(), stderr: err.taken() }
 }
 
-fn line_count(bytes: &Mutex<Vec<u8>>) -> usize {
-    bytes.lock().expect("a reader does not panic").iter().filter(|byte| **byte == b'\n').count()
+/// What comes out of a pipe, as it comes.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+impl Collected {
+    fn lines(&self) -> usize {
+        self.bytes.lock().expect("a reader does not panic").iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// Everything. The writer has ended, so the reader soon does; unless a child of the writer's holds the pipe.
+    fn taken(self) -> Vec<u8> {
+        let begun = Instant::now();
+        while !self.reader.is_finished() && begun.elapsed() < PIPE_LIMIT {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.bytes.lock().expect("a reader does not panic").clone()
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> Collected {
     let bytes = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&bytes);
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut piece = [0; 4096];
         while let Ok(read @ 1..) = from.read(&mut piece) {
             into.lock().expect("nobody panics with it").extend_from_slice(&piece[..read]);
         }
     });
-    bytes
+    Collected { bytes, reader }
 }

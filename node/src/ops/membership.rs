@@ -55,7 +55,10 @@ impl Ops {
             match rt::timeout(deadline.left(), Box::pin(attempt)).await {
                 // An attempt was under way: nobody knows how far it came.
                 Err(_elapsed) => return Err(OpsError::Unknown),
-                Ok(Err(OpsError::NoLeader | OpsError::NotLeader { .. })) if !deadline.has_passed() => {
+                // Members change one at a time, and each member says who it is when it starts: a change waits its turn.
+                Ok(Err(
+                    OpsError::NoLeader | OpsError::NotLeader { .. } | OpsError::Member(MemberRefusal::InProgress),
+                )) if !deadline.has_passed() => {
                     let wait = LEADER_WAIT.min(deadline.left());
                     if let Ok(Err(stopped)) = rt::timeout(wait, self.replica().changed(&mut standing)).await {
                         return Err(stopped.into());
