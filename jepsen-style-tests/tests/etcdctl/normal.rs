@@ -187,7 +187,7 @@ fn remaining(line: &str) -> String {
     }
 }
 
-/// Hashes of other engines differ; which nodes agree does not. A hash is the last column of a line, or `"hash"` in JSON.
+/// Hashes of other engines differ; which nodes agree does not. A hash ends a line, or is `"hash"` in JSON.
 fn hashes(step: &Step, out: &str) -> String {
     if !step.text().starts_with("endpoint hashkv") {
         return out.to_owned();
