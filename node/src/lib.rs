@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   8  admin        health, metrics
+//!      gateway      the same API as JSON over HTTP
 //!   7  api          one gRPC service, one file; one gate; one map of errors
 //!   6  ops          propose, read, renew, change members
 //!   5  raft         openraft over our log, our state and our wire
@@ -19,6 +20,7 @@ pub mod api;
 pub mod codec;
 pub mod config;
 pub mod env;
+pub mod gateway;
 pub mod io;
 pub mod lease;
 pub mod metrics;

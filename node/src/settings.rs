@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::gateway::Access;
 use crate::ops::AutoCompaction;
 use crate::raft::Timing;
 use crate::types::Limits;
@@ -42,4 +43,6 @@ pub struct Settings {
     pub log: LogOptions,
     pub auto_compaction: AutoCompaction,
     pub watch_progress_interval: Duration,
+    /// Which web pages may ask over HTTP, and for which hosts.
+    pub access: Access,
 }

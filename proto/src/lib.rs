@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! etcd/      the etcd v3 API        -> etcdserverpb, mvccpb     what clients speak
+//! grpc/      health.proto           -> health                   what probes and load balancers speak
 //! holdfast/  log.proto              -> log                      what the Raft log carries, on disk
 //!            peer.proto             -> peer                     what members say to one another
 //!            v1.proto               -> v1                       what etcd's API has no words for
 //! ```
+//!
+//! [`CLIENT_DESCRIPTORS`] is what clients speak, described in protobuf's own words.
 //!
 //! Byte fields are [`bytes::Bytes`](https://docs.rs/bytes): a value is copied off the socket once and shared from
 //! there on.
@@ -19,6 +22,13 @@ pub mod mvccpb {
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
 }
+
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// An encoded `google.protobuf.FileDescriptorSet` of every package that clients speak.
+pub const CLIENT_DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("client_descriptors");
 
 /// Nested as the packages are, because generated code names its neighbours by relative paths.
 mod holdfast {

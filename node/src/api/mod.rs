@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   client port                                             peer port
-//!   kv  watch  lease  cluster  maintenance  topology        peer   (+ raft::RaftService)
-//!      \    \     |      |        |          /                |
+//!   kv  watch  lease  cluster  maintenance  topology  health       peer   (+ raft::RaftService)
+//!      \    \     |      |        |          /      /                |
 //!       `----`----`-- gate: deadline, learner, leader, metrics, request id
 //!                        |
 //!                     ops::Ops: propose, read_barrier, renew, change members
@@ -19,12 +19,14 @@
 
 mod cluster;
 mod gate;
+mod health;
 mod kv;
 mod lease;
 mod maintenance;
 mod outcome;
 mod outlook;
 mod peer;
+mod reflection;
 mod snapshot_file;
 mod snapshot_stream;
 mod status;
@@ -41,12 +43,14 @@ use holdfast_proto::etcdserverpb::kv_server::KvServer;
 use holdfast_proto::etcdserverpb::lease_server::LeaseServer;
 use holdfast_proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use holdfast_proto::etcdserverpb::watch_server::WatchServer;
+use holdfast_proto::health::health_server::HealthServer;
 use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_proto::peer::raft_server::RaftServer;
 use holdfast_proto::v1::topology_server::TopologyServer;
 use tonic::Status;
 use tonic::service::Routes;
 
+pub use gate::parse_timeout;
 pub use snapshot_stream::remove_leftover_checkpoints;
 
 use crate::env::Disk;
@@ -54,6 +58,7 @@ use crate::metrics::Metrics;
 use crate::ops::Ops;
 use crate::raft::{PEER_MESSAGE_BYTES_MAX, RaftService};
 use crate::rt;
+use crate::types::Limits;
 use gate::Gate;
 use outlook::Outlook;
 
@@ -80,11 +85,11 @@ pub struct Options {
     pub stopping: rt::watch::Receiver<bool>,
 }
 
-/// What the client port answers: the etcd v3 services, `holdfast.v1`, and whatever HTTP is given.
-pub fn client_routes(ops: &Ops, http: axum::Router, options: &Options) -> Routes {
+/// What the client port answers over gRPC: the etcd v3 services, `holdfast.v1`, health and reflection.
+pub fn client_services(ops: &Ops, options: &Options) -> Routes {
     let outlook = Outlook::start(ops.clone());
     let gate = Gate::new(ops.clone(), outlook, &options.metrics);
-    let decode_max = ops.limits().request_bytes_max + REQUEST_OVERHEAD_BYTES;
+    let decode_max = message_bytes_max(ops.limits());
     // Answers have no limit of ours: a range may be as large as its client asked for.
     let encode_max = usize::MAX;
     let kv = KvServer::new(kv::KvService::new(&gate));
@@ -93,13 +98,20 @@ pub fn client_routes(ops: &Ops, http: axum::Router, options: &Options) -> Routes
     let cluster = ClusterServer::new(cluster::ClusterService::new(&gate));
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(&gate, options));
     let topology = TopologyServer::new(topology::TopologyService::new(&gate));
+    let health = HealthServer::new(health::HealthService::new(&gate, options));
     let routes = Routes::new(kv.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(watch.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(lease.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(cluster.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(maintenance.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
-        .add_service(topology.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max));
-    with_http(routes, http)
+        .add_service(topology.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
+        .add_service(health);
+    reflection::add(routes).prepare()
+}
+
+/// The largest message that a client may send, in bytes.
+pub fn message_bytes_max(limits: &Limits) -> usize {
+    limits.request_bytes_max + REQUEST_OVERHEAD_BYTES
 }
 
 /// What the peer port answers: replication, work handed over by other members, and whatever HTTP is given.
@@ -112,7 +124,7 @@ pub fn peer_routes(ops: &Ops, raft: RaftService, http: axum::Router) -> Routes {
 }
 
 /// gRPC and plain HTTP on one port.
-fn with_http(grpc: Routes, http: axum::Router) -> Routes {
+pub fn with_http(grpc: Routes, http: axum::Router) -> Routes {
     Routes::from(grpc.prepare().into_axum_router().merge(http).fallback(nothing_here))
 }
 

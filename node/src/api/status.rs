@@ -46,6 +46,7 @@ texts! {
     too_many_requests = ResourceExhausted, "etcdserver: too many requests";
     lease_not_found = NotFound, "etcdserver: requested lease not found";
     member_not_found = NotFound, "etcdserver: member not found";
+    unknown_service = NotFound, "holdfast: no service of this name is served here";
     lease_exists = FailedPrecondition, "etcdserver: lease already exists";
     member_id_exists = FailedPrecondition, "etcdserver: member ID already exist";
     peer_urls_exist = FailedPrecondition, "etcdserver: Peer URLs already exists";

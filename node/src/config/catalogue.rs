@@ -71,6 +71,18 @@ pub const SETTINGS: &[Setting] = &[
         "URLS",
         "Where other members reach this one [default: --listen-peer-urls]",
     ),
+    value(
+        ADDRESSES,
+        "cors",
+        "ORIGINS",
+        "Web pages that may ask over HTTP, like https://a.example; * is all [default: *]",
+    ),
+    value(
+        ADDRESSES,
+        "host-whitelist",
+        "HOSTS",
+        "Host names that may be asked for over HTTP without TLS; * is all [default: *]",
+    ),
     value(CLUSTER, "initial-cluster", "MEMBERS", "First members: name=url,name=url,... [default: this member alone]"),
     value(CLUSTER, "initial-cluster-token", "TOKEN", "Tells clusters apart [default: holdfast-cluster]"),
     value(CLUSTER, "initial-cluster-state", "new|existing", "Found a cluster, or join one [default: new]"),

@@ -26,6 +26,7 @@ mod sources;
 mod strangers;
 mod urls;
 mod values;
+mod web;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::catalogue::{SETTINGS, is_without_effect, setting};
 use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
-use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, urls, values};
+use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, urls, values, web};
+use crate::gateway::Access;
 use crate::ops::AutoCompaction;
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
 use crate::raft::Timing;
@@ -53,6 +54,10 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         limits: limits(&reader)?,
         log: LogOptions::default(),
         auto_compaction: auto_compaction(&reader)?,
+        access: Access {
+            origins: reader.read("cors", "*", web::origins)?,
+            hosts: reader.read("host-whitelist", "*", web::hosts)?,
+        },
         watch_progress_interval: reader.duration("watch-progress-notify-interval", WATCH_PROGRESS_INTERVAL)?,
         name,
     };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   wal/, raft/, storage/ --- disk.*, raft.* ---\
-//!   api/gate              --- grpc.* -----------> Metrics --- render() ---> admin/: GET /metrics
+//!   api/gate, gateway/    --- grpc.*, gateway.* > Metrics --- render() ---> admin/: GET /metrics
 //!   admin/ (at a scrape)  --- show(&Facts) -----/
 //! ```
 //!
@@ -14,6 +14,7 @@
 
 mod disk;
 mod facts;
+mod gateway;
 mod grpc;
 mod process;
 mod raft;
@@ -24,6 +25,7 @@ use prometheus::{Registry, TextEncoder};
 
 pub use disk::DiskMetrics;
 pub use facts::{Facts, STATE_NAMES};
+pub use gateway::GatewayMetrics;
 pub use grpc::{GrpcMetrics, MethodMetrics, RpcKind, status_name};
 pub use raft::RaftMetrics;
 pub use space::SpaceMetrics;
@@ -46,6 +48,7 @@ pub struct Identity {
 pub struct Metrics {
     registry: Registry,
     pub grpc: GrpcMetrics,
+    pub gateway: GatewayMetrics,
     pub disk: DiskMetrics,
     pub raft: RaftMetrics,
     pub space: SpaceMetrics,
@@ -57,6 +60,7 @@ impl Metrics {
         let registry = Registry::new();
         Self {
             grpc: GrpcMetrics::register(&registry),
+            gateway: GatewayMetrics::register(&registry),
             disk: DiskMetrics::register(&registry),
             raft: RaftMetrics::register(&registry),
             space: SpaceMetrics::register(&registry),

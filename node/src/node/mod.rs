@@ -7,6 +7,7 @@
 //!   raft     -> replays the rest, elects, replicates       <- peer port
 //!   ops      -> proposes, reads, renews
 //!   api      -> answers                                    <- client port
+//!   gateway  -> puts JSON before it                        <- the same
 //! ```
 //!
 //! What cannot start safely does not start: the error says which file, what is wrong, and what to do.
@@ -36,7 +37,7 @@ use crate::settings::Settings;
 use crate::state;
 use crate::storage::Store;
 use crate::watch::Hub;
-use crate::{admin, api};
+use crate::{admin, api, gateway};
 use opening::{OpenedAll, Who, open_all, who_am_i};
 use serving::{Listeners, Served, Serving};
 
@@ -88,7 +89,10 @@ impl Node {
             watch_progress_interval: settings.watch_progress_interval,
             stopping: stopping_seen,
         };
-        let http = admin::routes(&ops, &metrics);
+        let grpc = api::client_services(&ops, &options);
+        let admin = admin::routes(&ops, &metrics);
+        let json = gateway::routes(&grpc, api::message_bytes_max(ops.limits()), &metrics);
+        let http = gateway::guarded(admin.clone().merge(json), settings.access.clone());
         // The peer port first: without it there is no election.
         let mut peers = Serving::default();
         peers.add_all(
@@ -101,9 +105,9 @@ impl Node {
             ops.replica().initialize(first_members).await?;
         }
         let mut clients = Serving::default();
-        clients.add_all(listeners.metrics, &Routes::from(http.clone()));
+        clients.add_all(listeners.metrics, &Routes::from(admin));
         let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        clients.add_all(listeners.client, &api::client_routes(&ops, http, &options));
+        clients.add_all(listeners.client, &api::with_http(grpc, http));
         let (say_ready, ready) = rt::watch::channel(false);
         rt::spawn(publish(ops.clone(), settings, say_ready));
         let (clients, peers) = (clients.started(), peers.started());

@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         paths: &["openraft", "openraft_rt", "openraft_rt_tokio"],
         allowed: &["raft/", "rt/"],
@@ -24,10 +24,15 @@ const RULES: [Rule; 12] = [
         why: "the engine is a trait with two implementations; the simulator runs without this one",
     },
     Rule {
-        paths: &["tonic", "tonic_prost"],
+        paths: &["tonic", "tonic_prost", "tonic_reflection"],
         // ops/ hands work to the leader: it is the client end of the members' own wire.
         allowed: &["api/", "raft/", "ops/", "gateway/", "admin/", "rt/", "node.rs", "node/"],
         why: "only the ends of a wire speak gRPC; what is between them must serve any wire",
+    },
+    Rule {
+        paths: &["prost_reflect"],
+        allowed: &["api/reflection.rs", "gateway/"],
+        why: "messages known by their description alone are for JSON; inside the node a message has a type",
     },
     Rule {
         paths: &["axum", "hyper", "hyper_util", "tower", "tower_service"],

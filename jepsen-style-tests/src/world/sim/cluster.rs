@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_node::env::{CrashPolicy, FaultyDisk, Halt};
+use holdfast_node::gateway::Access;
 use holdfast_node::io::Io;
 use holdfast_node::node::Node;
 use holdfast_node::ops::AutoCompaction;
@@ -99,6 +100,7 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         log: options.log.clone(),
         auto_compaction: AutoCompaction::Off,
         watch_progress_interval: Duration::from_secs(600),
+        access: Access::default(),
     }
 }
 

@@ -1,0 +1,83 @@
+//! gRPC's health protocol and reflection, on the same port.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use holdfast_node::rt;
+use holdfast_proto::health::HealthCheckRequest;
+use holdfast_proto::health::health_check_response::ServingStatus;
+use holdfast_proto::health::health_client::HealthClient;
+use tonic::Code;
+use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::server::{self, Server};
+
+fn channel(server: &Server) -> rt::Channel {
+    rt::connect(&format!("http://{}", server.web.address)).unwrap()
+}
+
+fn about(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ready_node_serves_each_of_its_services() {
+    let server = server::start().await;
+    let mut health = HealthClient::new(channel(&server));
+    for service in ["", "etcdserverpb.KV", "etcdserverpb.Watch", "holdfast.v1.Topology"] {
+        let answer = health.check(about(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    assert_eq!(health.check(about("no.such.Service")).await.unwrap_err().code(), Code::NotFound);
+
+    let mut unknown = health.watch(about("no.such.Service")).await.unwrap().into_inner();
+    assert_eq!(unknown.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let mut all = health.watch(about("")).await.unwrap().into_inner();
+    assert_eq!(all.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    // Nothing is said again while nothing changes; whoever watches hears of the stop.
+    assert!(tokio::time::timeout(Duration::from_millis(1500), all.next()).await.is_err());
+    server.node.stop().await;
+    assert_eq!(all.next().await.unwrap().unwrap_err().message(), "etcdserver: server stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_leader_does_not_serve() {
+    // The other of the two is never started.
+    let peer = server::free_address();
+    let (own, members) = (format!("http://{peer}"), format!("default=http://{peer},other=http://127.0.0.1:1"));
+    let server = server::start_unready(&[("listen-peer-urls", &own), ("initial-cluster", &members)]).await;
+    let mut health = HealthClient::new(channel(&server));
+    let answer = health.check(about("")).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::NotServing);
+    let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    server.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_can_ask_what_is_spoken() {
+    let server = server::start().await;
+    let expected = ["etcdserverpb.KV", "etcdserverpb.Watch", "grpc.health.v1.Health", "holdfast.v1.Topology"];
+
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel(&server));
+    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let mut answers = client.server_reflection_info(futures::stream::iter([request])).await.unwrap().into_inner();
+    let answer = answers.next().await.unwrap().unwrap().message_response.unwrap();
+    let v1::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else {
+        panic!("{answer:?}");
+    };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(expected.iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("peer")), "{names:?}");
+
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&server));
+    let symbol = "etcdserverpb.RangeRequest".to_owned();
+    let symbol = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol);
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(symbol) };
+    let mut answers = client.server_reflection_info(futures::stream::iter([request])).await.unwrap().into_inner();
+    let answer = answers.next().await.unwrap().unwrap().message_response.unwrap();
+    let found = matches!(answer, v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_));
+    assert!(found, "{answer:?}");
+    server.node.stop().await;
+}
