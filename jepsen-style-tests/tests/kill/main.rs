@@ -1,10 +1,11 @@
 //! Processes that are killed, stopped and emptied, while clients write.
 //!
 //! HOLDFAST_KILL_ROUNDS says how often (3; the record is made with 100). HOLDFAST_JEPSEN_SERVER=etcd runs the same on
-//! etcd. Outages are measured from the signal to the answer of the first write that was sent after it.
+//! etcd; HOLDFAST_BIG=1 runs the story of a large store too. Outages are measured from the signal to the answer of the first write that was sent after it.
 
 #![cfg(not(madsim))]
 
+mod big;
 mod graceful;
 mod leases;
 mod paused;
@@ -248,4 +249,13 @@ async fn a_leader_that_is_stopped_in_order_is_not_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leadership_that_is_moved_is_not_missed() {
     graceful::moved(rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_store_comes_back_and_is_given_on() {
+    if std::env::var_os("HOLDFAST_BIG").is_none() {
+        println!("SKIPPED: it takes minutes and gigabytes; HOLDFAST_BIG=1 runs it");
+        return;
+    }
+    big::story().await;
 }

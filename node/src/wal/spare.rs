@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::error::WalError;
-use super::segment::Geometry;
+use super::segment::{Geometry, Segment, SegmentHeader};
 use crate::env::{DiskFile, OpenMode};
 
 /// The file's name until it becomes a segment.
@@ -79,13 +79,21 @@ impl Log {
         Ok(if spare.is_ready() { Preparation::Done } else { Preparation::More })
     }
 
-    /// The finished spare, if there is one of this layout and nobody is working on it.
-    pub(super) fn take_spare(&self, geometry: Geometry) -> Option<Spare> {
-        let mut slot = self.spare.try_lock()?;
-        if slot.as_ref().is_some_and(|spare| spare.is_ready() && spare.geometry == geometry) {
-            slot.take()
-        } else {
-            None
-        }
+    /// Makes the finished spare the segment of that header, if there is one of this layout and nobody is working on it.
+    ///
+    /// The spare is held until it has its name. Whoever prepares the next one removes what it finds under the old name:
+    /// it would take the file of a segment away, and entries would be synced into a file that no directory names.
+    pub(super) fn name_spare(&self, header: &SegmentHeader) -> Result<Option<Segment>, WalError> {
+        let Some(mut slot) = self.spare.try_lock() else { return Ok(None) };
+        let fits = |spare: &Spare| spare.is_ready() && spare.geometry == header.geometry;
+        let Some(spare) = slot.take_if(|spare| fits(spare)) else { return Ok(None) };
+        let path = self.dir.join(SPARE_NAME);
+        let failed = WalError::io(&path, "make the prepared segment the next one");
+        spare.file.write_all_at(&header.encode(), 0).map_err(&failed)?;
+        spare.file.sync().map_err(&failed)?;
+        let named = Segment::path_in(&self.dir, header.first);
+        self.disk.rename(&path, &named).map_err(&failed)?;
+        self.disk.sync_dir(&self.dir).map_err(&failed)?;
+        Ok(Some(Segment { path: named, file: spare.file, header: *header }))
     }
 }

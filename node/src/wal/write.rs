@@ -9,7 +9,6 @@ use super::frame::{self, FRAME_HEAD_BYTES, FrameHead};
 use super::identifier::{IDENTIFIER_BYTES, Identifier};
 use super::log::{Log, PAYLOAD_BYTES_MAX, SegmentIndex, Shared, Writer};
 use super::segment::{Geometry, NEW_SUFFIX, Previous, Segment, SegmentHeader, file_name};
-use super::spare::SPARE_NAME;
 use crate::env::{Disk, OpenMode};
 use crate::types::{LogId, Vote};
 
@@ -172,15 +171,8 @@ impl Log {
     }
 
     fn create_segment(&self, header: SegmentHeader) -> Result<Segment, WalError> {
-        if let Some(spare) = self.take_spare(header.geometry) {
-            let path = self.dir.join(SPARE_NAME);
-            let failed = WalError::io(&path, "make the prepared segment the next one");
-            spare.file.write_all_at(&header.encode(), 0).map_err(&failed)?;
-            spare.file.sync().map_err(&failed)?;
-            let named = Segment::path_in(&self.dir, header.first);
-            self.disk.rename(&path, &named).map_err(&failed)?;
-            self.disk.sync_dir(&self.dir).map_err(&failed)?;
-            return Ok(Segment { path: named, file: spare.file, header });
+        if let Some(segment) = self.name_spare(&header)? {
+            return Ok(segment);
         }
         let failed = WalError::io(&self.dir, "create a segment");
         create_segment(self.disk.as_ref(), &self.dir, header, &[]).map_err(&failed)

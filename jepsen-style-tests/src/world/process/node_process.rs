@@ -122,6 +122,10 @@ impl NodeProcess {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("a child can be waited for").is_none())
     }
 
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }

@@ -71,13 +71,14 @@ impl Cluster {
 
     /// Waits until the node knows a leader and has applied what the others had applied when this was called.
     pub async fn wait_caught_up(&self, index: NodeIndex) {
-        let others = self.statuses().await;
-        let target = others.iter().flatten().map(|status| status.raft_applied_index).max().unwrap_or(0);
-        self.wait_applied(index, target).await;
+        self.wait_caught_up_within(index, PATIENCE).await;
     }
 
-    async fn wait_applied(&self, index: NodeIndex, target: u64) {
-        until(PATIENCE, &format!("{} that has caught up", self.name(index)), || async {
+    /// The same where much is to be fetched.
+    pub async fn wait_caught_up_within(&self, index: NodeIndex, limit: Duration) {
+        let others = self.statuses().await;
+        let target = others.iter().flatten().map(|status| status.raft_applied_index).max().unwrap_or(0);
+        until(limit, &format!("{} that has caught up", self.name(index)), || async {
             let status = self.status(index).await?;
             match status.leader {
                 0 => Err("it knows no leader".to_owned()),
@@ -92,11 +93,27 @@ impl Cluster {
 
     /// The hash of the node's whole history.
     pub async fn hash_kv(&self, index: NodeIndex) -> Result<Hash, String> {
-        let client = self.client_of(index, HASHING);
+        self.hash_kv_within(index, HASHING).await
+    }
+
+    /// The same where there is much to hash.
+    pub async fn hash_kv_within(&self, index: NodeIndex, limit: Duration) -> Result<Hash, String> {
+        let client = self.client_of(index, limit);
         let answer = client.hash_kv(&self.endpoint(index), 0).await;
         let answer = answer.map_err(|error| format!("{}: {error}", self.name(index)))?;
         let revision = answer.header.as_ref().map_or(0, |header| header.revision);
         Ok(Hash { revision, compact_revision: answer.compact_revision, hash: answer.hash })
+    }
+
+    /// Memory that the node occupies now.
+    ///
+    /// # Panics
+    /// If it does not run, or this is not Linux.
+    pub fn resident_bytes(&self, index: NodeIndex) -> u64 {
+        let path = format!("/proc/{}/status", self.nodes[index].pid().expect("the node runs"));
+        let status = std::fs::read_to_string(path).expect("Linux tells about a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
     }
 
     /// The hashes of all nodes that run, by node. Paused ones are left out.
