@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::gate::parse_timeout;
 use super::status;
-use crate::ops::{Deadline, Ops, OpsError, change_from_wire, refusal_name};
+use crate::ops::{Commands, Deadline, Ops, OpsError, change_from_wire, refusal_name};
 use crate::raft::MemberRefusal;
 use crate::types::LeaseId;
 
@@ -66,7 +66,9 @@ impl Peer for PeerService {
     async fn propose(&self, request: Request<peer::ProposeRequest>) -> Result<Response<peer::ProposeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let deadline = self.admit(&metadata, request.envelope.as_ref())?;
-        let batch = self.ops.propose_here(request.commands, deadline).await.map_err(status::of_proposal)?;
+        let commands = Commands::received(request.commands, request.count, request.checksum)
+            .ok_or_else(|| Status::data_loss("holdfast: commands were damaged on their way to the leader"))?;
+        let batch = self.ops.propose_here(commands, deadline).await.map_err(status::of_proposal)?;
         Ok(Response::new(peer::ProposeResponse { outcomes: batch.outcomes, raft_term: batch.term, index: batch.index }))
     }
 

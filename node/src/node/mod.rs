@@ -35,7 +35,7 @@ use crate::rt;
 use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
 use crate::settings::Settings;
 use crate::state;
-use crate::storage::Store;
+use crate::storage::{Recent, Store};
 use crate::watch::Hub;
 use crate::{admin, api, gateway};
 use opening::{OpenedAll, Who, open_all, who_am_i};
@@ -45,6 +45,8 @@ use serving::{Listeners, Served, Serving};
 const HAND_OVER_MS: u64 = 2_000;
 /// How long requests under way may take to finish when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Memory for the rows of keys that were written last.
+const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A running node.
 pub struct Node {
@@ -171,6 +173,7 @@ async fn build(
     let holes = Arc::new(Mutex::new(opened.holes));
     let applier = Arc::new(Applier {
         store: Arc::clone(&opened.store),
+        recent: Recent::new(RECENT_BYTES_MAX),
         machine: state::Machine,
         leases: Arc::clone(&leases),
         hub: Arc::clone(&hub),

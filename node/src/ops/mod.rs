@@ -16,6 +16,7 @@ mod error;
 mod leases;
 mod membership;
 mod propose;
+mod queue;
 mod read;
 mod space;
 mod topology;
@@ -30,9 +31,11 @@ pub use deadline::Deadline;
 pub use error::OpsError;
 pub use leases::LeaseTerm;
 pub use membership::{change_from_wire, refusal_name};
-pub use propose::{ProposedBatch, REFUSED};
+pub use propose::REFUSED;
+pub use queue::{Commands, Proposed};
 pub use topology::{MemberHealth, Topology, TopologyMember};
 
+use self::queue::Hops;
 use crate::env::{Disk, Halt};
 use crate::lease::LeaseTable;
 use crate::metrics::{RaftMetrics, SpaceMetrics};
@@ -121,7 +124,7 @@ struct Inner {
     halt: Halt,
     metrics: RaftMetrics,
     space_metrics: SpaceMetrics,
-    proposals: propose::Queue,
+    proposals: queue::Queue,
     reads: read::Gate,
     sweeper: compaction::Sweeper,
     leadership: leases::Leadership,
@@ -130,7 +133,7 @@ struct Inner {
 impl Ops {
     /// Builds the operations and starts their background duties.
     pub fn start(parts: Parts) -> Self {
-        let (proposals, queued) = propose::Queue::new(&parts.limits);
+        let (proposals, queued) = queue::Queue::new(&parts.limits);
         let (reads, readers) = read::Gate::new();
         let (sweeper, sweeps) = compaction::Sweeper::new();
         let inner = Arc::new(Inner {
@@ -249,13 +252,13 @@ impl Ops {
 
     /// Proposes one command and waits for its outcome. A follower hands it to the leader.
     pub async fn propose(&self, command: Command, deadline: Deadline) -> Result<Outcome, OpsError> {
-        let batch = self.inner.proposals.submit(vec![command], deadline, propose::Hops::MayForward).await?;
+        let batch = self.inner.proposals.submit(Commands::of(vec![command]), deadline, Hops::MayForward).await?;
         batch.outcomes.into_iter().next().ok_or(OpsError::Unknown)
     }
 
     /// Proposes what another member handed over. It is not handed on: if this member does not lead, it says so.
-    pub async fn propose_here(&self, commands: Vec<Command>, deadline: Deadline) -> Result<ProposedBatch, OpsError> {
-        self.inner.proposals.submit(commands, deadline, propose::Hops::OnlyHere).await
+    pub async fn propose_here(&self, commands: Commands, deadline: Deadline) -> Result<Proposed, OpsError> {
+        self.inner.proposals.submit(commands, deadline, Hops::OnlyHere).await
     }
 
     /// Resolves when a read from this member's state is linearizable.

@@ -1,183 +1,54 @@
 //! The way of a command into the log: queue, batch, leader.
 //!
 //! ```text
-//!   submit --> queue (bounded: commands, bytes) --> batcher --> up to IN_FLIGHT_MAX batches under way
-//!                                                                 leads?     one log entry
-//!                                                                 otherwise  Propose at the leader
+//!   submit --> queue (bounded: commands, bytes) --> batcher --> leads?     one log entry, ENTRIES_MAX under way
+//!                                                      otherwise  Propose at the leader, FORWARDS_MAX under way
 //! ```
 //!
 //! While a batch waits for its quorum, the next one fills: the busier the cluster, the larger the batches, and a lone
-//! client never waits for company. A batch that was certainly not proposed (no leader, leader moved) is tried again
-//! until its deadline. One whose fate is unknown is never tried again.
+//! client never waits for company. At the leader, what other members hand over shares entries with what its own clients
+//! ask. A batch that was certainly not proposed (no leader, leader moved) is tried again until its deadline. One whose
+//! fate is unknown is never tried again.
 //!
 //! A batch at a leader that is one no more gives its place up at once, and is waited for a moment longer: where
 //! leadership was handed over in order, the old leader still answers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use holdfast_proto::log::{Batch, Command, Outcome};
 use holdfast_proto::peer;
-use prost::Message;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
+use super::queue::{Answer, Commands, Hops, Proposed, Queued, Unit};
 use super::{Deadline, Ops, OpsError};
 use crate::raft::EncodedBatch;
 use crate::rt;
-use crate::types::{Limits, MemberId};
+use crate::types::MemberId;
 
-/// Batches under way at once. More hide the round trip; fewer make larger batches, and a command in a large batch costs
-/// a fraction of one in a small batch.
-const IN_FLIGHT_MAX: usize = 2;
+/// Entries of this member under way at once, while it leads: one is synced and replicated while the next is made.
+const ENTRIES_MAX: usize = 2;
+/// Batches under way to the leader. Fewer make larger batches, and a command in a large batch costs a fraction of one
+/// in a small batch.
+const FORWARDS_MAX: usize = 1;
 /// How soon a member without a leader looks again, when nothing tells it sooner.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
 /// How long the answer of a leader is waited for when it is not the leader any more.
 const LATE_ANSWER: Duration = Duration::from_millis(1000);
 
-/// Whether a command may be handed to another member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hops {
-    MayForward,
-    OnlyHere,
-}
-
-/// What a batch gave.
-#[derive(Clone, Debug)]
-pub struct ProposedBatch {
-    pub outcomes: Vec<Outcome>,
-    pub term: u64,
-    pub index: u64,
-}
-
-type Answer = Result<ProposedBatch, OpsError>;
-
-/// Commands that came together and are answered together.
-pub struct Unit {
-    commands: Vec<Command>,
-    bytes: usize,
-    deadline: Deadline,
-    hops: Hops,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// The entrance.
-pub struct Queue {
-    sender: mpsc::Sender<Unit>,
-    waiting_bytes: Arc<AtomicUsize>,
-    waiting_bytes_max: usize,
-    /// Batches under way that hold no place.
-    late: AtomicUsize,
-    place_freed: Notify,
-}
-
-/// A batch whose leader was replaced: while this lives, another batch may be under way in its place.
-struct PlaceGivenUp<'a>(&'a Queue);
-
-impl Drop for PlaceGivenUp<'_> {
-    fn drop(&mut self) {
-        self.0.late.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The other end of the queue.
-pub struct Queued {
-    receiver: mpsc::Receiver<Unit>,
-    waiting_bytes: Arc<AtomicUsize>,
-}
-
-impl Queue {
-    pub fn new(limits: &Limits) -> (Self, Queued) {
-        let (sender, receiver) = mpsc::channel(limits.proposals_waiting_max);
-        let waiting_bytes = Arc::new(AtomicUsize::new(0));
-        let queue = Self {
-            sender,
-            waiting_bytes: Arc::clone(&waiting_bytes),
-            waiting_bytes_max: limits.proposals_waiting_bytes_max,
-            late: AtomicUsize::new(0),
-            place_freed: Notify::new(),
-        };
-        (queue, Queued { receiver, waiting_bytes })
-    }
-
-    /// Units waiting for a batch.
-    pub fn waiting(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
-    }
-
-    fn give_up_place(&self) -> PlaceGivenUp<'_> {
-        self.late.fetch_add(1, Ordering::Relaxed);
-        self.place_freed.notify_one();
-        PlaceGivenUp(self)
-    }
-
-    pub async fn submit(&self, commands: Vec<Command>, deadline: Deadline, hops: Hops) -> Answer {
-        let bytes = commands.iter().map(Message::encoded_len).sum::<usize>();
-        if self.waiting_bytes.load(Ordering::Relaxed).saturating_add(bytes) > self.waiting_bytes_max {
-            return Err(OpsError::Overloaded);
-        }
-        let (answer, answered) = oneshot::channel();
-        let unit = Unit { commands, bytes, deadline, hops, answer };
-        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Err(error) = self.sender.try_send(unit) {
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(match error {
-                mpsc::error::TrySendError::Full(_) => OpsError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => OpsError::Stopped("no proposals are taken".to_owned()),
-            });
-        }
-        match rt::timeout(deadline.left(), answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_dropped)) => Err(OpsError::Unknown),
-            Err(_elapsed) => Err(OpsError::Unknown),
-        }
-    }
-}
-
-impl Queued {
-    /// Waits for a unit, then takes what else is there, as far as one log entry goes.
-    async fn next_batch(&mut self, limits: &Limits, held: &mut Option<Unit>) -> Option<Vec<Unit>> {
-        let first = match held.take() {
-            Some(unit) => unit,
-            None => self.receiver.recv().await?,
-        };
-        let (hops, mut bytes, mut commands) = (first.hops, first.bytes, first.commands.len());
-        let mut units = vec![first];
-        while let Ok(next) = self.receiver.try_recv() {
-            let fits = bytes + next.bytes <= limits.batch_bytes_max
-                && commands + next.commands.len() <= limits.batch_commands_max
-                && next.hops == hops;
-            if !fits {
-                *held = Some(next);
-                break;
-            }
-            bytes += next.bytes;
-            commands += next.commands.len();
-            units.push(next);
-        }
-        let taken = units.iter().map(|unit| unit.bytes).sum();
-        self.waiting_bytes.fetch_sub(taken, Ordering::Relaxed);
-        Some(units)
-    }
-}
-
 /// The batcher: runs as long as the node.
 pub async fn run(ops: Ops, mut queued: Queued) {
     let mut in_flight = FuturesUnordered::new();
-    let mut held = None;
     loop {
         // What arrives while all places are taken joins the next batch.
-        let late = ops.inner.proposals.late.load(Ordering::Relaxed);
-        let has_room = in_flight.len().saturating_sub(late) < IN_FLIGHT_MAX;
+        let places = if ops.replica().leads() { ENTRIES_MAX } else { FORWARDS_MAX };
+        let has_room = in_flight.len().saturating_sub(ops.inner.proposals.late()) < places;
         tokio::select! {
             biased;
             Some(()) = in_flight.next() => {}
-            () = ops.inner.proposals.place_freed.notified(), if !has_room => {}
-            batch = queued.next_batch(ops.limits(), &mut held), if has_room => match batch {
+            () = ops.inner.proposals.place_freed(), if !has_room => {}
+            batch = queued.next_batch(ops.limits()), if has_room => match batch {
                 Some(units) => in_flight.push(carry_out(&ops, units)),
                 None => return,
             },
@@ -185,48 +56,93 @@ pub async fn run(ops: Ops, mut queued: Queued) {
     }
 }
 
+/// Finds the leader and has it carry the units out, again and again while they were certainly not proposed.
 async fn carry_out(ops: &Ops, units: Vec<Unit>) {
+    let mut standing = ops.replica().watch_standing();
+    let mut units = without_expired(units);
+    ops.inner.metrics.batch_commands.observe(units.iter().map(|unit| unit.commands.count).sum::<usize>() as f64);
+    while let Some(deadline) = latest_deadline(&units) {
+        let leader = ops.replica().leader();
+        if !ops.replica().leads() {
+            // One hop at most: the sender looks again.
+            units = refuse(ops, units, Hops::OnlyHere, || OpsError::NotLeader { leader });
+            if units.is_empty() {
+                return;
+            }
+        }
+        let commands = Commands::join(units.iter().map(|unit| &unit.commands));
+        let result = if ops.replica().leads() {
+            write_here(ops, &commands, deadline).await
+        } else if let Some(leader) = leader {
+            forward(ops, leader, &commands, deadline).await
+        } else {
+            Err(OpsError::NoLeader)
+        };
+        if !matches!(result, Err(OpsError::NotLeader { .. } | OpsError::NoLeader)) {
+            return answer(ops, units, result);
+        }
+        units = refuse(ops, units, Hops::OnlyHere, || OpsError::NotLeader { leader: None });
+        // A change of standing ends the wait at once; an error means that Raft has stopped.
+        let wait = LEADER_WAIT.min(deadline.left());
+        if let Ok(Err(stopped)) = rt::timeout(wait, ops.replica().changed(&mut standing)).await {
+            return answer(ops, units, Err(stopped.into()));
+        }
+        if deadline.has_passed() {
+            return answer(ops, units, Err(OpsError::NoLeader));
+        }
+    }
+}
+
+/// The caller of an expired unit has most likely gone; its work is dropped, not done late.
+fn without_expired(units: Vec<Unit>) -> Vec<Unit> {
     let (expired, live): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.deadline.has_passed());
     for unit in expired {
-        // The caller has most likely gone; its work is dropped, not done late.
         let _gone = unit.answer.send(Err(OpsError::ExpiredWaiting));
     }
-    let Some(hops) = live.first().map(|unit| unit.hops) else { return };
-    let deadline = live.iter().map(|unit| unit.deadline).fold(live[0].deadline, Deadline::max);
-    let mut counts = Vec::with_capacity(live.len());
-    let mut answers = Vec::with_capacity(live.len());
-    let mut commands = Vec::new();
-    for unit in live {
-        counts.push(unit.commands.len());
-        commands.extend(unit.commands);
-        answers.push(unit.answer);
+    live
+}
+
+fn latest_deadline(units: &[Unit]) -> Option<Deadline> {
+    units.iter().map(|unit| unit.deadline).reduce(Deadline::max)
+}
+
+/// Refuses the units of a kind, and gives back the others.
+fn refuse(ops: &Ops, units: Vec<Unit>, hops: Hops, error: impl Fn() -> OpsError) -> Vec<Unit> {
+    let (refused, others): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.hops == hops);
+    ops.inner.metrics.proposals_failed.inc_by(refused.len() as u64);
+    for unit in refused {
+        // Nobody waits for an answer whose deadline passed.
+        let _gone = unit.answer.send(Err(error()));
     }
-    ops.inner.metrics.batch_commands.observe(commands.len() as f64);
-    match place(ops, commands, hops, deadline).await {
-        Ok(batch) => hand_out(batch, counts, answers),
+    others
+}
+
+/// Gives each unit its part of the outcomes, or the error.
+fn answer(ops: &Ops, units: Vec<Unit>, result: Answer) {
+    match result {
+        Ok(Proposed { outcomes, term, index }) => {
+            let mut outcomes = outcomes.into_iter();
+            for Unit { commands, answer, .. } in units {
+                let part: Vec<_> = outcomes.by_ref().take(commands.count).collect();
+                let is_whole = part.len() == commands.count;
+                hand_out(
+                    answer,
+                    if is_whole { Ok(Proposed { outcomes: part, term, index }) } else { Err(OpsError::Unknown) },
+                );
+            }
+        }
         Err(error) => {
-            ops.inner.metrics.proposals_failed.inc_by(answers.len() as u64);
-            for answer in answers {
-                // Nobody waits for an answer whose deadline passed.
-                let _gone = answer.send(Err(same(&error)));
+            ops.inner.metrics.proposals_failed.inc_by(units.len() as u64);
+            for unit in units {
+                hand_out(unit.answer, Err(same(&error)));
             }
         }
     }
 }
 
-/// Gives each unit its part of the outcomes.
-fn hand_out(batch: ProposedBatch, counts: Vec<usize>, answers: Vec<oneshot::Sender<Answer>>) {
-    let (term, index) = (batch.term, batch.index);
-    let mut outcomes = batch.outcomes.into_iter();
-    for (count, answer) in counts.into_iter().zip(answers) {
-        let part: Vec<Outcome> = outcomes.by_ref().take(count).collect();
-        let part = if part.len() == count {
-            Ok(ProposedBatch { outcomes: part, term, index })
-        } else {
-            Err(OpsError::Unknown)
-        };
-        let _gone = answer.send(part);
-    }
+fn hand_out(to: oneshot::Sender<Answer>, answer: Answer) {
+    // Nobody waits for an answer whose deadline passed.
+    let _gone = to.send(answer);
 }
 
 /// The error of a batch, once for each of its units.
@@ -241,56 +157,24 @@ fn same(error: &OpsError) -> OpsError {
     }
 }
 
-/// Finds the leader and has it carry the commands out, again and again while they were certainly not proposed.
-async fn place(ops: &Ops, commands: Vec<Command>, hops: Hops, deadline: Deadline) -> Answer {
-    let mut standing = ops.replica().watch_standing();
-    let mut batch = Batch { stamped_unix_ms: 0, commands };
-    loop {
-        let leader = ops.replica().leader();
-        let refused = if ops.replica().leads() {
-            match write_here(ops, &mut batch, deadline).await {
-                Err(refused @ OpsError::NotLeader { .. }) => refused,
-                other => return other,
-            }
-        } else if hops == Hops::OnlyHere {
-            return Err(OpsError::NotLeader { leader });
-        } else if let Some(leader) = leader {
-            match forward(ops, leader, &batch.commands, deadline).await {
-                Err(refused @ (OpsError::NotLeader { .. } | OpsError::NoLeader)) => refused,
-                other => return other,
-            }
-        } else {
-            OpsError::NoLeader
-        };
-        if hops == Hops::OnlyHere {
-            return Err(refused);
-        }
-        if deadline.has_passed() {
-            return Err(OpsError::NoLeader);
-        }
-        // A change of standing ends the wait at once; an error means that Raft has stopped.
-        if let Ok(Err(stopped)) =
-            rt::timeout(LEADER_WAIT.min(deadline.left()), ops.replica().changed(&mut standing)).await
-        {
-            return Err(stopped.into());
-        }
-    }
-}
-
-async fn write_here(ops: &Ops, batch: &mut Batch, deadline: Deadline) -> Answer {
-    batch.stamped_unix_ms = rt::wall_unix_ms();
-    let encoded = EncodedBatch(Bytes::from(batch.encode_to_vec()));
-    match rt::timeout(deadline.left(), ops.replica().write(encoded)).await {
+async fn write_here(ops: &Ops, commands: &Commands, deadline: Deadline) -> Answer {
+    let entry = EncodedBatch(commands.stamped(rt::wall_unix_ms()));
+    match rt::timeout(deadline.left(), ops.replica().write(entry)).await {
         Ok(Ok(applied)) => {
-            Ok(ProposedBatch { outcomes: applied.outcomes, term: applied.log_id.term, index: applied.log_id.index })
+            Ok(Proposed { outcomes: applied.outcomes, term: applied.log_id.term, index: applied.log_id.index })
         }
         Ok(Err(error)) => Err(error.into()),
         Err(_elapsed) => Err(OpsError::Unknown),
     }
 }
 
-async fn forward(ops: &Ops, leader: MemberId, commands: &[Command], deadline: Deadline) -> Answer {
-    let request = peer::ProposeRequest { envelope: Some(ops.peers().envelope(leader.0)), commands: commands.to_vec() };
+async fn forward(ops: &Ops, leader: MemberId, commands: &Commands, deadline: Deadline) -> Answer {
+    let request = peer::ProposeRequest {
+        envelope: Some(ops.peers().envelope(leader.0)),
+        commands: commands.encoded.clone(),
+        count: commands.count as u32,
+        checksum: commands.checksum(),
+    };
     let mut client = ops.client_of(leader)?;
     let mut call = client.propose(with_timeout(request, deadline)).boxed();
     let answer = tokio::select! {
@@ -307,7 +191,7 @@ async fn forward(ops: &Ops, leader: MemberId, commands: &[Command], deadline: De
         Ok(Err(status)) => return Err(refused_or_unknown(&status)),
         Err(_elapsed) => return Err(OpsError::Unknown),
     };
-    Ok(ProposedBatch { outcomes: response.outcomes, term: response.raft_term, index: response.index })
+    Ok(Proposed { outcomes: response.outcomes, term: response.raft_term, index: response.index })
 }
 
 /// Resolves when this member knows of another leader.

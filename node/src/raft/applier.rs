@@ -22,13 +22,15 @@ use crate::lease::LeaseTable;
 use crate::rt;
 use crate::rt::watch::WatchSender;
 use crate::state;
-use crate::storage::Store;
+use crate::storage::{Recent, Store, Written};
 use crate::types::LogId;
 use crate::watch::Hub;
 
 /// The node's state and everybody who must hear when it changes.
 pub struct Applier {
     pub store: Arc<Store>,
+    /// What was written last, so that a put need not look it up.
+    pub recent: Recent,
     pub machine: state::Machine,
     pub leases: Arc<Mutex<LeaseTable>>,
     pub hub: Arc<Hub>,
@@ -47,12 +49,13 @@ pub struct Applier {
 pub struct Prepared {
     ids: Vec<LogId>,
     effects: state::Effects,
+    written: Written,
 }
 
 /// What came of a write that may not wait.
 pub enum Commit {
     Done(Vec<Applied>),
-    WouldWait(Prepared),
+    WouldWait(Box<Prepared>),
 }
 
 impl Applier {
@@ -73,8 +76,10 @@ impl Applier {
         }
         let ids = decoded.iter().map(|entry| entry.log_id).collect();
         let engine = self.store.engine();
-        let effects = self.machine.apply(engine.view().as_ref(), &decoded).map_err(io::Error::other)?;
-        Ok(Prepared { ids, effects })
+        let view = engine.view();
+        let effects = self.machine.apply(&self.recent.over(view.as_ref()), &decoded).map_err(io::Error::other)?;
+        let written = Written::by(&effects.batch);
+        Ok(Prepared { ids, effects, written })
     }
 
     /// Writes what was prepared, and tells. May wait for the disk.
@@ -87,20 +92,21 @@ impl Applier {
 
     /// As [`Applier::commit`], if it need not wait. Else nothing has happened yet.
     pub fn commit_now(&self, mut prepared: Prepared) -> io::Result<Commit> {
-        let Some(_changing) = self.changing.try_lock() else { return Ok(Commit::WouldWait(prepared)) };
+        let Some(_changing) = self.changing.try_lock() else { return Ok(Commit::WouldWait(Box::new(prepared))) };
         let batch = std::mem::take(&mut prepared.effects.batch);
         match self.store.engine().write_now(batch).map_err(io::Error::other)? {
             None => Ok(Commit::Done(self.tell(prepared))),
             Some(batch) => {
                 prepared.effects.batch = batch;
-                Ok(Commit::WouldWait(prepared))
+                Ok(Commit::WouldWait(Box::new(prepared)))
             }
         }
     }
 
     /// After the write: leases, watchers, readers, and the answers for those who asked.
     fn tell(&self, prepared: Prepared) -> Vec<Applied> {
-        let Prepared { ids, effects } = prepared;
+        let Prepared { ids, effects, written } = prepared;
+        self.recent.remember(written);
         self.leases.lock().absorb(&effects.lease_changes, rt::since(self.lease_epoch));
         self.hub.publish(&effects.published);
         if let Some(last) = ids.last() {
@@ -132,6 +138,7 @@ impl Applier {
         let revision = crate::mvcc::revision(view.as_ref()).map_err(io::Error::other)?;
         let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
         drop(view);
+        self.recent.forget();
         *self.leases.lock() = leases;
         self.hub.reset(revision);
         if let Some(applied) = applied {

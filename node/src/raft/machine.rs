@@ -80,7 +80,7 @@ impl Machine {
         }
         match applier.commit_now(applier.prepare(entries)?)? {
             Commit::Done(applied) => Ok(applied),
-            Commit::WouldWait(prepared) => rt::blocking(move || applier.commit(prepared)).await?,
+            Commit::WouldWait(prepared) => rt::blocking(move || applier.commit(*prepared)).await?,
         }
     }
 

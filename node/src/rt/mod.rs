@@ -39,7 +39,7 @@ pub mod nemesis {
 pub use net::{BoundListener, Channel, bind, connect, serve};
 pub use world::{
     Elapsed, Instant, JoinHandle, Rt, Sleep, Timeout, blocking, on_worker, sleep, spawn, spawn_worker, timeout,
-    wall_unix_ms,
+    wall_unix_ms, yield_now,
 };
 
 use openraft_rt::{AsyncRuntime, Instant as _};

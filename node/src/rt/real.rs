@@ -28,6 +28,11 @@ where
     tokio::spawn(future)
 }
 
+/// Lets everything else run that is ready, what has arrived on the network included.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
+}
+
 /// Runs work that blocks (disk, engine) away from the async threads. Fails only when the work panicked.
 pub async fn blocking<F, T>(work: F) -> io::Result<T>
 where

@@ -204,6 +204,11 @@ where
     madsim::task::spawn(future)
 }
 
+/// Lets everything else run that is ready.
+pub async fn yield_now() {
+    madsim::task::yield_now().await;
+}
+
 /// Blocking work, run where it stands. The pause before it stands for the disk: a crash in it finds the work undone.
 pub async fn blocking<F, T>(work: F) -> io::Result<T>
 where

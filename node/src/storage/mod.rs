@@ -27,6 +27,7 @@ mod generation;
 mod image;
 mod manifest;
 mod memory;
+mod recent;
 mod replace;
 #[cfg(not(madsim))]
 mod rocks;
@@ -39,6 +40,7 @@ pub use column::Column;
 pub use engine::{CheckpointFile, Engine, EngineError, EngineFactory, Scan, Usage, View};
 pub use manifest::{CheckpointManifest, FileDigest, ManifestError, ManifestFile};
 pub use memory::MemoryEngineFactory;
+pub use recent::{Recent, Written};
 #[cfg(not(madsim))]
 pub use rocks::{RocksEngineFactory, RocksLimits};
 pub use store::{CheckpointError, Store};

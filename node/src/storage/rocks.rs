@@ -39,6 +39,9 @@ use rocksdb::{
 
 use super::{Batch, BatchOp, CheckpointFile, Column, Engine, EngineError, EngineFactory, Scan, Usage, View, format};
 
+/// How long a file is left alone that could be written again without its sequence numbers.
+const YOUNG_S: u32 = 7 * 24 * 3600;
+
 /// What RocksDB may use of the machine. Shared by all engines of one factory, so that the two that live side by side
 /// during an install do not use twice as much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +202,7 @@ impl RocksEngineFactory {
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
 
         let mut options = Options::default();
+        let_young_files_be(&options);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_level_compaction_dynamic_level_bytes(true);
         // One busy column must not flush all of them early: the shared budget decides when, for all together.
@@ -230,6 +234,14 @@ fn unused_options() -> Options {
     let mut options = Options::default();
     options.set_write_buffer_size(64 * 1024);
     options
+}
+
+/// A file that was written while a view was open has sequence numbers that RocksDB would like to drop as soon as the
+/// view is gone, by writing the whole file again. There is always some view open: each flush would be written twice.
+#[allow(unsafe_code)]
+fn let_young_files_be(options: &Options) {
+    // SAFETY: `options` is alive for the call, which sets a number in it.
+    unsafe { ffi::rocksdb_options_set_bottommost_file_compaction_delay(options.as_raw_ptr(), YOUNG_S) }
 }
 
 /// A crc32c of each whole file, in the manifest. The Rust wrapper does not reach this option, the C API does.

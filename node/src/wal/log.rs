@@ -43,6 +43,16 @@ pub struct Log {
 pub(super) struct Writer {
     pub meta: Meta,
     pub files: MetaFiles,
+    /// Frames and identifiers on their way to the disk. Kept between batches: fresh memory for each costs more than
+    /// filling it.
+    pub frames: Vec<u8>,
+    pub slots: Vec<u8>,
+}
+
+impl Writer {
+    pub fn new(meta: Meta, files: MetaFiles) -> Self {
+        Self { meta, files, frames: Vec::new(), slots: Vec::new() }
+    }
 }
 
 /// A segment and the entries of it that belong to the log.

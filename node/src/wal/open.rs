@@ -63,7 +63,7 @@ impl Log {
             disk: Arc::clone(&disk),
             dir: dir.to_owned(),
             options,
-            writer: Mutex::new(Writer { meta, files }),
+            writer: Mutex::new(Writer::new(meta, files)),
             shared: RwLock::new(shared),
             spare: Mutex::new(None),
         };

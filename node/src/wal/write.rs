@@ -12,6 +12,9 @@ use super::segment::{Geometry, NEW_SUFFIX, Previous, Segment, SegmentHeader, fil
 use crate::env::{Disk, OpenMode};
 use crate::types::{LogId, Vote};
 
+/// Of the memory in which a batch is encoded, so much is kept for the next one.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// What stands behind the last frame, so that the end of the log is told from a damaged frame: zeros, as many as a
 /// frame's head has, or as there is room for.
 pub(super) fn end_mark(geometry: Geometry, cursor: u64) -> &'static [u8] {
@@ -99,11 +102,13 @@ impl Log {
     }
 
     /// `active` stands for the end of the active segment: its base is the first index to write.
-    fn write_batch(&self, writer: &Writer, active: &SegmentIndex, batch: &[RawEntry]) -> Result<(), WalError> {
+    fn write_batch(&self, writer: &mut Writer, active: &SegmentIndex, batch: &[RawEntry]) -> Result<(), WalError> {
         let segment = &active.segment;
         let mut chain = active.chain;
-        let mut frames = Vec::new();
-        let mut slots = Vec::with_capacity(batch.len() * IDENTIFIER_BYTES as usize);
+        let Writer { meta, frames, slots, .. } = writer;
+        frames.clear();
+        frames.shrink_to(KEPT_BYTES_MAX);
+        slots.clear();
         let mut records = Vec::with_capacity(batch.len());
         for entry in batch {
             let head = FrameHead {
@@ -111,11 +116,11 @@ impl Log {
                 kind: entry.kind,
                 length: entry.payload.len() as u32,
                 durable_before: active.base,
-                meta_version: writer.meta.version,
+                meta_version: meta.version,
                 prev_crc: chain,
             };
             let offset = active.cursor + frames.len() as u64;
-            chain = frame::encode(&head, &entry.payload, &mut frames);
+            chain = frame::encode(&head, &entry.payload, frames);
             let record = Identifier { head, crc: chain, chain_crc: chain, offset: Some(offset) };
             slots.extend_from_slice(&record.encode());
             records.push(record);
@@ -123,8 +128,8 @@ impl Log {
         let cursor = active.cursor + frames.len() as u64;
         frames.extend_from_slice(end_mark(segment.header.geometry, cursor));
         let failed = WalError::io(&segment.path, "write entries");
-        segment.file.write_all_at(&frames, segment.data_at(active.cursor)).map_err(&failed)?;
-        segment.file.write_all_at(&slots, segment.slot_at(active.base)).map_err(&failed)?;
+        segment.file.write_all_at(frames, segment.data_at(active.cursor)).map_err(&failed)?;
+        segment.file.write_all_at(slots, segment.slot_at(active.base)).map_err(&failed)?;
         segment.file.sync().map_err(WalError::io(&segment.path, "sync entries"))?;
 
         let mut shared = self.shared.write();
