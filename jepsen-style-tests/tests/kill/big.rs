@@ -132,7 +132,7 @@ pub async fn story() {
     cluster.wait_caught_up_within(emptied, LIMIT).await;
     let (seen, written) = (load.disturbance(), load.acknowledged() - before);
     println!(
-        "an emptied member has everything after {}; meanwhile {written} writes, none for at most {} ms; {} MiB of memory",
+        "an emptied member has everything after {}; meanwhile {written} writes, none for {} ms at most; {} MiB memory",
         seconds(begun),
         seen.silence.as_millis(),
         mib(cluster.resident_bytes(emptied))

@@ -1,7 +1,8 @@
 //! Processes that are killed, stopped and emptied, while clients write.
 //!
 //! HOLDFAST_KILL_ROUNDS says how often (3; the record is made with 100). HOLDFAST_JEPSEN_SERVER=etcd runs the same on
-//! etcd; HOLDFAST_BIG=1 runs the story of a large store too. Outages are measured from the signal to the answer of the first write that was sent after it.
+//! etcd; HOLDFAST_BIG=1 runs the story of a large store too. Outages are measured from the signal to the answer of the
+//! first write that was sent after it.
 
 #![cfg(not(madsim))]
 
