@@ -3,6 +3,7 @@
 #![cfg(not(madsim))]
 
 mod etcd_process;
+mod metrics;
 mod refused;
 
 use std::os::unix::net::UnixDatagram;
@@ -217,6 +218,16 @@ fn version_and_help_are_shown() {
 #[test]
 fn the_table_of_flags_is_true() {
     refused::table_of_flags();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_etcds_names_and_sane_values() {
+    metrics::sane_values().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_answer_as_etcds() {
+    metrics::probes().await;
 }
 
 async fn put_and_get(url: &str) {

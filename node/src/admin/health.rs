@@ -21,8 +21,12 @@ struct Checked {
 pub async fn classic(State(admin): State<Admin>, RawQuery(raw): RawQuery) -> Response {
     let query = Query::parse(raw.as_deref());
     match why_unhealthy(&admin.ops, &query).await {
-        None => classic_answer(StatusCode::OK, "true", ""),
+        None => {
+            admin.ops.state_metrics().health_successes.inc();
+            classic_answer(StatusCode::OK, "true", "")
+        }
         Some(reason) => {
+            admin.ops.state_metrics().health_failures.inc();
             tracing::warn!(reason, "/health says no");
             classic_answer(StatusCode::SERVICE_UNAVAILABLE, "false", &reason)
         }

@@ -134,6 +134,7 @@ impl Rpc {
         let ticket = self.start();
         let (metadata, _, request) = request.into_parts();
         let call = self.call(&metadata, request.encoded_len());
+        self.metrics.messages_received.inc();
         self.gate.inner.grpc.received_bytes.inc_by(call.request_bytes as u64);
         let admitted = self.admit(&metadata, at_learner).and_then(|()| self.require_leader_now(&metadata));
         let result = match admitted {
@@ -141,7 +142,7 @@ impl Rpc {
             Err(status) => Err(status),
         };
         if let Ok(answer) = &result {
-            self.gate.inner.grpc.sent_bytes.inc_by(answer.encoded_len() as u64);
+            self.sent(answer);
         }
         ticket.finish(result.as_ref().err());
         result.map(Response::new)
@@ -164,12 +165,14 @@ impl Rpc {
 
     /// The deadline of one request that came on a stream.
     pub fn call_on_stream(&self, request_bytes: usize) -> Call {
+        self.metrics.messages_received.inc();
         self.gate.inner.grpc.received_bytes.inc_by(request_bytes as u64);
         self.call(&MetadataMap::new(), request_bytes)
     }
 
-    /// Counts an answer on a stream.
+    /// Counts an answer.
     pub fn sent(&self, answer: &impl Message) {
+        self.metrics.messages_sent.inc();
         self.gate.inner.grpc.sent_bytes.inc_by(answer.encoded_len() as u64);
     }
 

@@ -41,6 +41,7 @@ impl KvService {
 
     async fn answer_range(&self, request: RangeRequest, call: Call) -> Result<RangeResponse, Status> {
         validate::range(&request)?;
+        self.gate.ops().state_metrics().ranges.inc();
         if !request.serializable {
             self.gate.read_barrier(call).await?;
         }

@@ -63,7 +63,7 @@ fn number(value: u64) -> i64 {
 /// Name, help, and where the number comes from.
 type Row = (&'static str, &'static str, Read);
 
-const ROWS: [Row; 25] = [
+const ROWS: [Row; 26] = [
     ("etcd_server_has_leader", "Whether this member knows of a leader.", |f| i64::from(f.has_leader)),
     ("etcd_server_is_leader", "Whether this member leads.", |f| i64::from(f.is_leader)),
     ("etcd_server_is_learner", "Whether this member has no vote.", |f| i64::from(f.is_learner)),
@@ -90,6 +90,7 @@ const ROWS: [Row; 25] = [
     ("holdfast_zones_that_hold_a_quorum", "Zones whose loss stops the cluster.", |f| {
         number(f.zones_that_hold_a_quorum)
     }),
+    ("etcd_network_known_peers", "Other members of the cluster.", |f| number(f.members.saturating_sub(1))),
     ("etcd_server_health_state", "1 while this member's declared state is ok.", |f| i64::from(f.state == "ok")),
 ];
 

@@ -56,6 +56,8 @@ pub struct GrpcMetrics {
     started: IntCounterVec,
     handled: IntCounterVec,
     seconds: HistogramVec,
+    messages_received: IntCounterVec,
+    messages_sent: IntCounterVec,
     /// Bytes of messages to and from clients, without the framing.
     pub sent_bytes: IntCounter,
     pub received_bytes: IntCounter,
@@ -68,6 +70,9 @@ pub struct MethodMetrics {
     /// By status code.
     handled: Vec<IntCounter>,
     seconds: Histogram,
+    /// Messages of requests and of answers: one each of a unary call, any number of a stream.
+    pub messages_received: IntCounter,
+    pub messages_sent: IntCounter,
 }
 
 const METHOD_LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
@@ -76,6 +81,8 @@ const HANDLED_LABELS: [&str; 4] = ["grpc_type", "grpc_service", "grpc_method", "
 impl GrpcMetrics {
     pub(super) fn register(registry: &Registry) -> Self {
         let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help));
+        let messages =
+            |name: &str, help: &str| register(registry, IntCounterVec::new(Opts::new(name, help), &METHOD_LABELS));
         let handled = Opts::new("grpc_server_handled_total", "Requests that were answered, by status code.");
         let buckets = exponential_buckets(0.0001, 2.0, 17);
         let seconds = buckets.and_then(|buckets| {
@@ -88,6 +95,8 @@ impl GrpcMetrics {
                 IntCounterVec::new(Opts::new("grpc_server_started_total", "Requests that arrived."), &METHOD_LABELS),
             ),
             handled: register(registry, IntCounterVec::new(handled, &HANDLED_LABELS)),
+            messages_received: messages("grpc_server_msg_received_total", "Messages received, those on streams too."),
+            messages_sent: messages("grpc_server_msg_sent_total", "Messages sent, those on streams too."),
             seconds: register(registry, seconds),
             sent_bytes: counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to clients."),
             received_bytes: counter(
@@ -104,6 +113,8 @@ impl GrpcMetrics {
             started: self.started.with_label_values(&labels),
             handled: CODES.iter().map(of_code).collect(),
             seconds: self.seconds.with_label_values(&labels),
+            messages_received: self.messages_received.with_label_values(&labels),
+            messages_sent: self.messages_sent.with_label_values(&labels),
         }
     }
 }

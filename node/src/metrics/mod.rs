@@ -16,9 +16,11 @@ mod disk;
 mod facts;
 mod gateway;
 mod grpc;
+mod peer;
 mod process;
 mod raft;
 mod space;
+mod state;
 
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
@@ -27,8 +29,10 @@ pub use disk::DiskMetrics;
 pub use facts::{Facts, STATE_NAMES};
 pub use gateway::GatewayMetrics;
 pub use grpc::{GrpcMetrics, MethodMetrics, RpcKind, status_name};
+pub use peer::{OnePeerMetrics, PeerMetrics};
 pub use raft::RaftMetrics;
 pub use space::SpaceMetrics;
+pub use state::StateMetrics;
 
 use facts::FactGauges;
 
@@ -52,6 +56,8 @@ pub struct Metrics {
     pub disk: DiskMetrics,
     pub raft: RaftMetrics,
     pub space: SpaceMetrics,
+    pub state: StateMetrics,
+    pub peers: PeerMetrics,
     facts: FactGauges,
 }
 
@@ -64,6 +70,8 @@ impl Metrics {
             disk: DiskMetrics::register(&registry),
             raft: RaftMetrics::register(&registry),
             space: SpaceMetrics::register(&registry),
+            state: StateMetrics::register(&registry),
+            peers: PeerMetrics::register(&registry),
             facts: FactGauges::register(&registry, identity),
             registry,
         }
@@ -124,6 +132,92 @@ mod tests {
             "holdfast_node_state{state=\"repairing(log)\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    /// What the alerts and the dashboard that come with etcd look at, and what people build theirs on.
+    const NAMES_OF_ETCD: [&str; 66] = [
+        "etcd_cluster_version",
+        "etcd_debugging_lease_granted_total",
+        "etcd_debugging_lease_renewed_total",
+        "etcd_debugging_lease_revoked_total",
+        "etcd_debugging_mvcc_compact_revision",
+        "etcd_debugging_mvcc_current_revision",
+        "etcd_debugging_mvcc_events_total",
+        "etcd_debugging_mvcc_keys_total",
+        "etcd_debugging_mvcc_pending_events_total",
+        "etcd_debugging_mvcc_slow_watcher_total",
+        "etcd_debugging_mvcc_total_put_size_in_bytes",
+        "etcd_debugging_mvcc_watch_stream_total",
+        "etcd_debugging_mvcc_watcher_total",
+        "etcd_debugging_server_lease_expired_total",
+        "etcd_disk_backend_commit_duration_seconds_bucket",
+        "etcd_disk_backend_commit_duration_seconds_count",
+        "etcd_disk_wal_fsync_duration_seconds_bucket",
+        "etcd_disk_wal_fsync_duration_seconds_sum",
+        "etcd_disk_wal_write_bytes_total",
+        "etcd_mvcc_db_total_size_in_bytes",
+        "etcd_mvcc_db_total_size_in_use_in_bytes",
+        "etcd_mvcc_delete_total",
+        "etcd_mvcc_put_total",
+        "etcd_mvcc_range_total",
+        "etcd_mvcc_txn_total",
+        "etcd_network_client_grpc_received_bytes_total",
+        "etcd_network_client_grpc_sent_bytes_total",
+        "etcd_network_known_peers",
+        "etcd_network_peer_received_bytes_total",
+        "etcd_network_peer_round_trip_time_seconds_bucket",
+        "etcd_network_peer_sent_bytes_total",
+        "etcd_network_peer_sent_failures_total",
+        "etcd_server_apply_duration_seconds_bucket",
+        "etcd_server_has_leader",
+        "etcd_server_health_failures",
+        "etcd_server_health_success",
+        "etcd_server_heartbeat_send_failures_total",
+        "etcd_server_id",
+        "etcd_server_is_leader",
+        "etcd_server_is_learner",
+        "etcd_server_leader_changes_seen_total",
+        "etcd_server_learner_promote_failures",
+        "etcd_server_learner_promote_successes",
+        "etcd_server_proposals_applied_total",
+        "etcd_server_proposals_committed_total",
+        "etcd_server_proposals_failed_total",
+        "etcd_server_proposals_pending",
+        "etcd_server_quota_backend_bytes",
+        "etcd_server_read_indexes_failed_total",
+        "etcd_server_slow_apply_total",
+        "etcd_server_slow_read_indexes_total",
+        "etcd_server_version",
+        "grpc_server_handled_total",
+        "grpc_server_handling_seconds_bucket",
+        "grpc_server_msg_received_total",
+        "grpc_server_msg_sent_total",
+        "grpc_server_started_total",
+        "os_fd_limit",
+        "os_fd_used",
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_virtual_memory_bytes",
+        "etcd_server_health_state",
+    ];
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_etcds_alerts_and_dashboards_look_at_is_there() {
+        let metrics = metrics();
+        // Labelled families show what they were asked for: a method, and a member.
+        metrics.grpc.method(RpcKind::Unary, "etcdserverpb.KV", "Put").start();
+        metrics.peers.to("b").sent_bytes.inc();
+        metrics.peers.received("b", 1);
+        let text = metrics.render().unwrap();
+        for name in NAMES_OF_ETCD {
+            let is_shown =
+                text.lines().any(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
+            assert!(is_shown, "{name} is missing in\n{text}");
         }
     }
 

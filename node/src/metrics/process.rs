@@ -22,6 +22,8 @@ pub fn append(text: &mut String) {
         ("process_virtual_memory_bytes", "gauge", "Memory mapped, in bytes.", memory_bytes(0)),
         ("process_open_fds", "gauge", "Open file descriptors.", open_files()),
         ("process_max_fds", "gauge", "Most file descriptors allowed.", open_files_max()),
+        ("os_fd_used", "gauge", "Open file descriptors, by etcd's name.", open_files()),
+        ("os_fd_limit", "gauge", "Most file descriptors allowed, by etcd's name.", open_files_max()),
         ("process_start_time_seconds", "gauge", "When the process started, in Unix seconds.", started_at()),
     ];
     for (name, kind, help, value) in facts {

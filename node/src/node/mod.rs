@@ -30,7 +30,7 @@ pub use error::StartError;
 use crate::io::Io;
 use crate::metrics::{self, Metrics};
 use crate::ops::{self, Deadline, Ops};
-use crate::raft::{self, Applier, Member, Peers, Replica};
+use crate::raft::{self, Applier, Member, Peers, Replica, Tally};
 use crate::rt;
 use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
 use crate::settings::Settings;
@@ -179,7 +179,8 @@ async fn build(
         hub: Arc::clone(&hub),
         halt: io.halt.clone(),
         holes: Arc::clone(&holes),
-        changing: Mutex::new(()),
+        changing: Arc::default(),
+        tally: Tally::new(metrics.state.clone()),
         lease_epoch,
         applied: applied_seen,
     });
@@ -211,6 +212,7 @@ async fn build(
         halt: io.halt.clone(),
         metrics: metrics.raft.clone(),
         space_metrics: metrics.space.clone(),
+        state_metrics: metrics.state.clone(),
     }))
 }
 

@@ -71,7 +71,10 @@ impl Ops {
         self.prove_leadership(deadline).await?;
         let now = self.lease_now();
         let mut table = self.inner.leases.lock();
-        Ok(ids.iter().map(|id| table.renew(*id, now).map_or(0, whole_seconds)).collect())
+        let renewed: Vec<i64> = ids.iter().map(|id| table.renew(*id, now).map_or(0, whole_seconds)).collect();
+        drop(table);
+        self.inner.state_metrics.leases_renewed.inc_by(renewed.iter().filter(|left| **left > 0).count() as u64);
+        Ok(renewed)
     }
 
     pub async fn lease_remaining(&self, id: LeaseId, deadline: Deadline) -> Result<Option<LeaseTerm>, OpsError> {

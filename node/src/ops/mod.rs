@@ -38,7 +38,7 @@ pub use topology::{MemberHealth, Topology, TopologyMember};
 use self::queue::Hops;
 use crate::env::{Disk, Halt};
 use crate::lease::LeaseTable;
-use crate::metrics::{RaftMetrics, SpaceMetrics};
+use crate::metrics::{RaftMetrics, SpaceMetrics, StateMetrics};
 use crate::mvcc;
 use crate::raft::{Members, Peers, Replica, Standing, Timing};
 use crate::rt;
@@ -100,6 +100,7 @@ pub struct Parts {
     pub halt: Halt,
     pub metrics: RaftMetrics,
     pub space_metrics: SpaceMetrics,
+    pub state_metrics: StateMetrics,
 }
 
 /// The operations of one node. Clones share them.
@@ -125,6 +126,7 @@ struct Inner {
     metrics: RaftMetrics,
     space_metrics: SpaceMetrics,
     proposals: queue::Queue,
+    state_metrics: StateMetrics,
     reads: read::Gate,
     sweeper: compaction::Sweeper,
     leadership: leases::Leadership,
@@ -152,6 +154,7 @@ impl Ops {
             halt: parts.halt,
             metrics: parts.metrics,
             space_metrics: parts.space_metrics,
+            state_metrics: parts.state_metrics,
             proposals,
             reads,
             sweeper,
@@ -183,6 +186,10 @@ impl Ops {
             revision: revision.0,
             raft_term: self.inner.replica.term(),
         }
+    }
+
+    pub fn state_metrics(&self) -> &StateMetrics {
+        &self.inner.state_metrics
     }
 
     /// The newest revision applied here.

@@ -68,6 +68,7 @@ pub async fn run(ops: Ops, mut readers: Readers) {
             if waiting.is_empty() || matches!(result, Err(OpsError::Stopped(_) | OpsError::Repairing)) {
                 break;
             }
+            ops.inner.state_metrics.slow_read_indexes.inc();
             wait_for_change(&ops).await;
             result = round(&ops, until).await;
         }

@@ -15,6 +15,7 @@ use openraft::EntryPayload;
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::tally::Tally;
 use super::types::{Applied, RaftEntry, StoredMembership};
 use super::wire;
 use crate::env::Halt;
@@ -38,9 +39,10 @@ pub struct Applier {
     /// Log entries that are rotten here, in order. Nothing from the first of them on is applied.
     pub holes: Arc<Mutex<Vec<LogId>>>,
     /// Held over each change of the state, and over whatever must see it stand still.
-    pub changing: Mutex<()>,
+    pub changing: Arc<Mutex<()>>,
     /// The start of the lease table's clock.
     pub lease_epoch: rt::Instant,
+    pub tally: Tally,
     /// Tells readers how far the state is.
     pub applied: rt::watch::Sender<LogId>,
 }
@@ -107,6 +109,7 @@ impl Applier {
     fn tell(&self, prepared: Prepared) -> Vec<Applied> {
         let Prepared { ids, effects, written } = prepared;
         self.recent.remember(written);
+        self.tally.note(&effects);
         self.leases.lock().absorb(&effects.lease_changes, rt::since(self.lease_epoch));
         self.hub.publish(&effects.published);
         if let Some(last) = ids.last() {
@@ -139,6 +142,7 @@ impl Applier {
         let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
         drop(view);
         self.recent.forget();
+        self.tally.count_keys(&self.store, &self.changing);
         *self.leases.lock() = leases;
         self.hub.reset(revision);
         if let Some(applied) = applied {

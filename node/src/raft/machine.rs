@@ -37,6 +37,9 @@ pub struct Machine {
 }
 
 /// Checkpoints on disk.
+/// What takes longer to apply counts as slow, as with etcd's warning.
+const SLOW_APPLY_S: f64 = 0.1;
+
 #[derive(Default)]
 struct Snapshots {
     newest: Option<Snapshot>,
@@ -61,7 +64,13 @@ impl Machine {
         let (entries, responders): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
         let begun = rt::now();
         let applied = self.apply_entries(entries).await;
-        self.metrics.backend_commit.observe(rt::since(begun).as_secs_f64());
+        let seconds = rt::since(begun).as_secs_f64();
+        self.metrics.backend_commit.observe(seconds);
+        let of_state = &self.applier.tally.metrics;
+        of_state.apply.observe(seconds);
+        if seconds > SLOW_APPLY_S {
+            of_state.slow_applies.inc();
+        }
         let applied = self.or_halt("committed entries could not be applied", applied)?;
         for (responder, applied) in responders.into_iter().zip(applied) {
             if let Some(responder) = responder {

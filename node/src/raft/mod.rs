@@ -23,6 +23,7 @@ mod service;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+mod tally;
 mod types;
 mod wire;
 
@@ -39,11 +40,12 @@ pub use applier::Applier;
 pub use members::{MemberChange, MemberRefusal, MemberView, Members};
 pub use peers::{PEER_MESSAGE_BYTES_MAX, Peers, work_client};
 pub use service::RaftService;
+pub use tally::Tally;
 pub use types::{Applied, EncodedBatch, Member};
 pub use wire::{member_from_wire, member_to_wire};
 
 use crate::env::{Disk, Halt};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PeerMetrics};
 use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
 use crate::types::{LogId, MemberId};
@@ -156,6 +158,7 @@ pub struct Replica {
     may_lead: bool,
     /// A member that did not answer a heartbeat for this long counts as not started.
     patience: Duration,
+    peer_metrics: PeerMetrics,
 }
 
 /// openraft's settings, none of them by default.
@@ -222,8 +225,9 @@ impl Replica {
         let hole = parts.applier.first_hole();
         let log = LogStore::start(parts.log, hole, parts.halt.clone(), parts.metrics.disk.clone())
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
+        parts.applier.tally.count_keys(&parts.applier.store, &parts.applier.changing);
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
-        let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone());
+        let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone(), parts.metrics.peers.clone());
         machine.remove_old_checkpoints().map_err(|error| RaftStopped(error.to_string()))?;
         let raft = Raft::new(me, Arc::new(config), network, log, machine)
             .await
@@ -235,12 +239,21 @@ impl Replica {
             .and_then(|opened| opened)
             .map_err(|error| RaftStopped(format!("what is left of received snapshots cannot be removed: {error}")))?;
         let patience = parts.timing.election_max() * 2;
-        Ok(Self { raft, peers: parts.peers, incoming, applied: parts.applied, may_lead, patience })
+        Ok(Self {
+            raft,
+            peers: parts.peers,
+            incoming,
+            applied: parts.applied,
+            may_lead,
+            patience,
+            peer_metrics: parts.metrics.peers,
+        })
     }
 
     /// The gRPC service that other members' replication talks to.
     pub fn service(&self) -> RaftService {
-        RaftService::new(self.raft.clone(), self.peers.clone(), self.incoming.clone(), self.may_lead)
+        let incoming = self.incoming.clone();
+        RaftService::new(self.raft.clone(), self.peers.clone(), incoming, self.may_lead, self.peer_metrics.clone())
     }
 
     /// Whether the cluster's first members were ever written to this log.

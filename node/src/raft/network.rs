@@ -21,6 +21,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend};
+use prost::Message as _;
 use tonic::{Response, Status};
 
 use super::peers::{Peers, Purpose};
@@ -28,7 +29,7 @@ use super::peers::{Peers, Purpose};
 use super::snapshot::{self, SnapshotFiles};
 use super::types::{Member, TypeConfig};
 use super::wire;
-use crate::metrics::RaftMetrics;
+use crate::metrics::{OnePeerMetrics, PeerMetrics, RaftMetrics};
 use crate::rt;
 use crate::types::MemberId;
 
@@ -43,11 +44,12 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 pub struct Network {
     peers: Peers,
     metrics: RaftMetrics,
+    peer_metrics: PeerMetrics,
 }
 
 impl Network {
-    pub fn new(peers: Peers, metrics: RaftMetrics) -> Self {
-        Self { peers, metrics }
+    pub fn new(peers: Peers, metrics: RaftMetrics, peer_metrics: PeerMetrics) -> Self {
+        Self { peers, metrics, peer_metrics }
     }
 
     fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
@@ -60,6 +62,7 @@ impl Network {
             purpose,
             reached: true,
             metrics: self.metrics.clone(),
+            peer_metrics: self.peer_metrics.to(&MemberId(target).to_string()),
         }
     }
 }
@@ -91,6 +94,7 @@ pub struct Connection {
     /// The last call was answered. The log tells of changes only.
     reached: bool,
     metrics: RaftMetrics,
+    peer_metrics: OnePeerMetrics,
 }
 
 fn unreachable(status: &Status) -> RPCError<TypeConfig> {
@@ -116,8 +120,10 @@ impl Connection {
         deadline: Duration,
         call: impl Future<Output = Result<Response<T>, Status>> + Send,
     ) -> Result<T, RPCError<TypeConfig>> {
+        let begun = rt::now();
         match rt::timeout(deadline, call).await {
             Ok(Ok(response)) => {
+                self.peer_metrics.round_trip_seconds.observe(rt::since(begun).as_secs_f64());
                 self.note_answer();
                 Ok(response.into_inner())
             }
@@ -140,6 +146,7 @@ impl Connection {
 
     fn note_failure(&mut self, why: &str) {
         self.attempt += 1;
+        self.peer_metrics.sent_failures.inc();
         if self.purpose == Purpose::Heartbeat {
             self.metrics.heartbeat_send_failures.inc();
         }
@@ -169,9 +176,12 @@ impl Connection {
         let unanswered = Arc::new(AtomicUsize::new(0));
         let sent = Arc::clone(&unanswered);
         let envelope = self.peers.envelope(self.target);
+        let sent_bytes = self.peer_metrics.sent_bytes.clone();
         let requests = input.map(move |request| {
             sent.fetch_add(1, Ordering::Relaxed);
-            wire::append_to_wire(envelope, request)
+            let message = wire::append_to_wire(envelope, request);
+            sent_bytes.inc_by(message.encoded_len() as u64);
+            message
         });
         let mut client = self.client(Purpose::Append)?;
         if !self.reached {
@@ -397,7 +407,8 @@ mod tests {
     #[test]
     fn a_connection_follows_its_member_to_a_new_address() {
         let peers = Peers::new(ClusterId(1), MemberId(1));
-        let network = Network::new(peers.clone(), Metrics::new(&Identity::default()).raft);
+        let metrics = Metrics::new(&Identity::default());
+        let network = Network::new(peers.clone(), metrics.raft, metrics.peers);
         let at = |url: &str| Member { peer_urls: vec![url.to_owned()], ..Member::default() };
         // The second address is none: that it is refused shows that it is used.
         let connection = network.to(2, &at("http://127.0.0.1:1"), Purpose::Append);

@@ -12,14 +12,17 @@ use holdfast_proto::peer;
 use holdfast_proto::peer::raft_server::Raft as RaftApi;
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest, VoteRequest};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::peers::Peers;
 use super::snapshot::{Incoming, Transfer};
 use super::types::{RaftVote, TypeConfig};
 use super::{Raft, wire};
+use crate::metrics::PeerMetrics;
 use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
+use crate::types::MemberId;
 
 /// The `Raft` service of one node.
 pub struct RaftService {
@@ -29,11 +32,12 @@ pub struct RaftService {
     /// The snapshot being received. A newer offer replaces it.
     transfer: Arc<Mutex<Option<Transfer>>>,
     may_lead: bool,
+    metrics: PeerMetrics,
 }
 
 impl RaftService {
-    pub fn new(raft: Raft, peers: Peers, incoming: Incoming, may_lead: bool) -> Self {
-        Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), may_lead }
+    pub fn new(raft: Raft, peers: Peers, incoming: Incoming, may_lead: bool, metrics: PeerMetrics) -> Self {
+        Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), may_lead, metrics }
     }
 
     fn vote(&self) -> RaftVote {
@@ -91,13 +95,16 @@ impl RaftApi for RaftService {
         &self,
         request: Request<Streaming<peer::AppendRequest>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
-        let peers = self.peers.clone();
+        let (peers, metrics) = (self.peers.clone(), self.metrics.clone());
         let (refused, refusal) = tokio::sync::oneshot::channel();
         let mut refused = Some(refused);
         // A message that cannot be taken ends the stream with its reason, after the answers to those before it.
         let messages = request.into_inner().map(move |message| {
             let message = message?;
             peers.check(message.envelope.as_ref())?;
+            if let Some(envelope) = &message.envelope {
+                metrics.received(&MemberId(envelope.from_member).to_string(), message.encoded_len() as u64);
+            }
             wire::append_from_wire(message).map_err(bad)
         });
         let requests = messages.scan((), move |(), message| {

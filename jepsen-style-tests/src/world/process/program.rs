@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub enum Program {
     Etcd,
     Etcdctl,
+    /// Prometheus' own checker.
+    Promtool,
 }
 
 impl Program {
@@ -14,6 +16,7 @@ impl Program {
         match self {
             Self::Etcd => "HOLDFAST_ETCD_BIN",
             Self::Etcdctl => "HOLDFAST_ETCDCTL_BIN",
+            Self::Promtool => "HOLDFAST_PROMTOOL_BIN",
         }
     }
 
@@ -21,6 +24,7 @@ impl Program {
         match self {
             Self::Etcd => "etcd",
             Self::Etcdctl => "etcdctl",
+            Self::Promtool => "promtool",
         }
     }
 }
