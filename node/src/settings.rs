@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gateway::Access;
-use crate::ops::AutoCompaction;
+use crate::ops::{AutoCompaction, Learners};
 use crate::raft::Timing;
 use crate::types::Limits;
 use crate::wal::LogOptions;
@@ -42,6 +42,7 @@ pub struct Settings {
     pub limits: Limits,
     pub log: LogOptions,
     pub auto_compaction: AutoCompaction,
+    pub learners: Learners,
     pub watch_progress_interval: Duration,
     /// Which web pages may ask over HTTP, and for which hosts.
     pub access: Access,

@@ -4,6 +4,7 @@
 
 mod denied;
 mod full;
+mod learners;
 mod refused;
 mod room;
 mod rotten;
@@ -114,4 +115,14 @@ async fn a_crossed_quota_refuses_growth_until_there_is_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_raised_by_hand_ends_by_hand() {
     room::by_hand_stays().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_in_sync_becomes_a_voter_where_asked() {
+    learners::promoted_where_asked().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_stays_one_where_nobody_asked() {
+    learners::left_alone_otherwise().await;
 }

@@ -170,7 +170,8 @@ impl MaintenanceService {
     /// There is nothing to go down to: the on-disk format has one version. etcd answers so for a version that is not
     /// the one before its own.
     fn answer_downgrade(request: &DowngradeRequest) -> Result<DowngradeResponse, Status> {
-        match request.action() {
+        let Ok(action) = DowngradeAction::try_from(request.action) else { return Err(status::unknown_method()) };
+        match action {
             DowngradeAction::Validate | DowngradeAction::Enable => {
                 let is_version = request.version.split('.').count() >= 2
                     && request.version.split('.').all(|part| part.parse::<u32>().is_ok());
@@ -186,7 +187,9 @@ fn bytes(count: u64) -> i64 {
 }
 
 fn alarm_in_words(alarm: &AlarmMember) -> String {
-    format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())
+    // What is 0 is left out, as in the text form of any message.
+    let member = if alarm.member_id == 0 { String::new() } else { format!("memberID:{} ", alarm.member_id) };
+    format!("{member}alarm:{} ", alarm.alarm().as_str_name())
 }
 
 #[tonic::async_trait]
@@ -247,11 +250,16 @@ mod tests {
         assert_eq!(ask(DowngradeAction::Enable, "three"), "etcdserver: wrong downgrade target version format");
         assert_eq!(ask(DowngradeAction::Enable, ""), "etcdserver: wrong downgrade target version format");
         assert_eq!(ask(DowngradeAction::Cancel, ""), "etcdserver: no inflight downgrade job");
+        let unheard_of = DowngradeRequest { action: 7, version: "3.4.0".to_owned() };
+        let refused = MaintenanceService::answer_downgrade(&unheard_of).unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (tonic::Code::Unknown, "etcdserver: unknown method"));
     }
 
     #[test]
     fn an_alarm_reads_as_in_etcds_status() {
         let alarm = AlarmMember { member_id: 7, alarm: AlarmType::Nospace as i32 };
         assert_eq!(alarm_in_words(&alarm), "memberID:7 alarm:NOSPACE ");
+        let of_nobody = AlarmMember { member_id: 0, alarm: AlarmType::Corrupt as i32 };
+        assert_eq!(alarm_in_words(&of_nobody), "alarm:CORRUPT ");
     }
 }

@@ -59,6 +59,7 @@ texts! {
     bad_transferee = FailedPrecondition, "etcdserver: bad leader transferee";
     refused_by_learner = FailedPrecondition, "etcdserver: rpc not supported for learner";
     no_downgrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
+    unknown_method = Unknown, "etcdserver: unknown method";
     corrupt = DataLoss, "etcdserver: corrupt cluster";
     no_leader = Unavailable, "etcdserver: no leader";
     leader_changed = Unavailable, "etcdserver: leader changed";

@@ -88,6 +88,7 @@ pub const SETTINGS: &[Setting] = &[
     value(CLUSTER, "initial-cluster-state", "new|existing", "Found a cluster, or join one [default: new]"),
     switch(CLUSTER, "strict-reconfig-check", "Refuse member changes that would lose the quorum; always on"),
     value(CLUSTER, "max-learners", "N", "Learners at a time [default: 1]"),
+    switch(CLUSTER, "auto-promote-learners", "Make a learner a voter when it is in sync [default: false]"),
     value(TIMING, "heartbeat-interval", "MS", "Milliseconds between heartbeats of the leader [default: 100]"),
     value(
         TIMING,

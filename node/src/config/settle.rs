@@ -8,7 +8,7 @@ use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
 use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, urls, values, web};
 use crate::gateway::Access;
-use crate::ops::AutoCompaction;
+use crate::ops::{AutoCompaction, Learners};
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
 use crate::raft::Timing;
 use crate::settings::{ClusterState, Settings};
@@ -58,6 +58,7 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
             origins: reader.read("cors", "*", web::origins)?,
             hosts: reader.read("host-whitelist", "*", web::hosts)?,
         },
+        learners: reader.read("auto-promote-learners", "false", learners)?,
         watch_progress_interval: reader.duration("watch-progress-notify-interval", WATCH_PROGRESS_INTERVAL)?,
         name,
     };
@@ -330,6 +331,13 @@ fn token(text: &str) -> Result<String, Expected> {
 
 fn path(text: &str) -> Result<PathBuf, Expected> {
     std::path::absolute(text).or_else(|_| values::expected("a directory"))
+}
+
+fn learners(text: &str) -> Result<Learners, Expected> {
+    Ok(match values::switch(text)? {
+        Switch::On => Learners::BecomeVoters,
+        Switch::Off => Learners::Stay,
+    })
 }
 
 fn cluster_state(text: &str) -> Result<ClusterState, Expected> {

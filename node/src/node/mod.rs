@@ -208,6 +208,7 @@ async fn build(
         limits: settings.limits.clone(),
         timing: settings.timing.clone(),
         auto_compaction: settings.auto_compaction,
+        learners: settings.learners,
         holes,
         halt: io.halt.clone(),
         metrics: metrics.raft.clone(),

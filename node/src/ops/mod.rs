@@ -15,6 +15,7 @@ mod deadline;
 mod error;
 mod leases;
 mod membership;
+mod promotion;
 mod propose;
 mod queue;
 mod read;
@@ -82,6 +83,15 @@ pub enum AutoCompaction {
     },
 }
 
+/// What becomes of a learner that is in sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learners {
+    /// Nothing until an operator promotes it.
+    #[default]
+    Stay,
+    BecomeVoters,
+}
+
 /// What the operations are built from.
 pub struct Parts {
     pub replica: Replica,
@@ -96,6 +106,7 @@ pub struct Parts {
     pub limits: Limits,
     pub timing: Timing,
     pub auto_compaction: AutoCompaction,
+    pub learners: Learners,
     pub holes: Arc<Mutex<Vec<LogId>>>,
     pub halt: Halt,
     pub metrics: RaftMetrics,
@@ -168,6 +179,9 @@ impl Ops {
         rt::spawn(compaction::run_auto(ops.clone()));
         rt::spawn(space::run(ops.clone()));
         rt::spawn(membership::run_announcements(ops.clone()));
+        if parts.learners == Learners::BecomeVoters {
+            rt::spawn(promotion::run(ops.clone()));
+        }
         ops
     }
 

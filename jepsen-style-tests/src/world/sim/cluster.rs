@@ -10,7 +10,7 @@ use holdfast_node::env::{CrashPolicy, FaultyDisk, Halt};
 use holdfast_node::gateway::Access;
 use holdfast_node::io::Io;
 use holdfast_node::node::Node;
-use holdfast_node::ops::AutoCompaction;
+use holdfast_node::ops::{AutoCompaction, Learners};
 use holdfast_node::raft::Timing;
 use holdfast_node::settings::{ClusterState, Settings};
 use holdfast_node::storage::MemoryEngineFactory;
@@ -99,6 +99,7 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         limits: Limits::default(),
         log: options.log.clone(),
         auto_compaction: AutoCompaction::Off,
+        learners: Learners::Stay,
         watch_progress_interval: Duration::from_secs(600),
         access: Access::default(),
     }
