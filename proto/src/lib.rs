@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! etcd/      the etcd v3 API        -> etcdserverpb, mvccpb     what clients speak
+//!            lock, election.proto   -> v3lockpb, v3electionpb
 //! grpc/      health.proto           -> health                   what probes and load balancers speak
 //! holdfast/  log.proto              -> log                      what the Raft log carries, on disk
 //!            peer.proto             -> peer                     what members say to one another
-//!            v1.proto               -> v1                       what etcd's API has no words for
+//!            v1, fencing.proto      -> v1                       what etcd's API has no words for
 //! ```
 //!
 //! [`CLIENT_DESCRIPTORS`] is what clients speak, described in protobuf's own words.
@@ -21,6 +22,12 @@ pub mod mvccpb {
 }
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
+}
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
 }
 
 pub mod health {

@@ -243,7 +243,8 @@ impl Drop for Ticket {
 /// What the client did wrong is the client's to log; what this member did wrong is ours.
 fn log(status: &Status) {
     match status.code() {
-        Code::Internal | Code::DataLoss | Code::Unknown => {
+        // Unknown is what etcd's recipes for locks and elections say no with.
+        Code::Internal | Code::DataLoss => {
             tracing::error!(code = ?status.code(), reason = status.message(), "a request failed");
         }
         _ => tracing::debug!(code = ?status.code(), reason = status.message(), "a request was refused"),

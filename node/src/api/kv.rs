@@ -5,10 +5,12 @@ use holdfast_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
     RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
+use holdfast_proto::log::Guard;
 use holdfast_proto::log::outcome::Result as Outcome;
 use tonic::{Request, Response, Status};
 
 use super::gate::{AtLearner, Call, Gate, Rpc};
+use super::guard;
 use super::outcome::work_died;
 use crate::metrics::RpcKind::Unary;
 use crate::mvcc;
@@ -39,7 +41,7 @@ impl KvService {
         }
     }
 
-    async fn answer_range(&self, request: RangeRequest, call: Call) -> Result<RangeResponse, Status> {
+    pub async fn answer_range(&self, request: RangeRequest, call: Call) -> Result<RangeResponse, Status> {
         validate::range(&request)?;
         self.gate.ops().state_metrics().ranges.inc();
         if !request.serializable {
@@ -56,11 +58,17 @@ impl KvService {
         Ok(response)
     }
 
-    async fn answer_put(&self, request: PutRequest, call: Call) -> Result<PutResponse, Status> {
+    pub async fn answer_put(
+        &self,
+        request: PutRequest,
+        guard: Result<Option<Guard>, Status>,
+        call: Call,
+    ) -> Result<PutResponse, Status> {
         validate::put(&request)?;
+        let command = command::guarded(command::put(request), guard?);
         let mut response = self
             .gate
-            .propose(command::put(request), call, |outcome| match outcome {
+            .propose(command, call, |outcome| match outcome {
                 Outcome::Put(put) => Some(put),
                 _ => None,
             })
@@ -69,15 +77,17 @@ impl KvService {
         Ok(response)
     }
 
-    async fn answer_delete_range(
+    pub async fn answer_delete_range(
         &self,
         request: DeleteRangeRequest,
+        guard: Result<Option<Guard>, Status>,
         call: Call,
     ) -> Result<DeleteRangeResponse, Status> {
         validate::delete_range(&request)?;
+        let command = command::guarded(command::delete_range(request), guard?);
         let mut response = self
             .gate
-            .propose(command::delete_range(request), call, |outcome| match outcome {
+            .propose(command, call, |outcome| match outcome {
                 Outcome::DeleteRange(deleted) => Some(deleted),
                 _ => None,
             })
@@ -86,13 +96,20 @@ impl KvService {
         Ok(response)
     }
 
-    async fn answer_txn(&self, request: TxnRequest, call: Call) -> Result<TxnResponse, Status> {
+    pub async fn answer_txn(
+        &self,
+        request: TxnRequest,
+        guard: Result<Option<Guard>, Status>,
+        call: Call,
+    ) -> Result<TxnResponse, Status> {
         validate::txn(&request, self.gate.ops().limits().txn_ops_max)?;
-        let mut response = if validate::is_read_only(&request) {
+        let guard = guard?;
+        // Whether a guard holds is known in the log only.
+        let mut response = if guard.is_none() && validate::is_read_only(&request) {
             self.read_in_txn(request, call).await?
         } else {
             self.gate
-                .propose(command::txn(request), call, |outcome| match outcome {
+                .propose(command::guarded(command::txn(request), guard), call, |outcome| match outcome {
                     Outcome::Txn(txn) => Some(txn),
                     _ => None,
                 })
@@ -137,18 +154,21 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.put.unary(request, |put, call| self.answer_put(put, call)).await
+        let guard = guard::of_metadata(request.metadata());
+        self.put.unary(request, |put, call| self.answer_put(put, guard, call)).await
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        self.delete_range.unary(request, |delete, call| self.answer_delete_range(delete, call)).await
+        let guard = guard::of_metadata(request.metadata());
+        self.delete_range.unary(request, |delete, call| self.answer_delete_range(delete, guard, call)).await
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        self.txn.unary(request, |txn, call| self.answer_txn(txn, call)).await
+        let guard = guard::of_metadata(request.metadata());
+        self.txn.unary(request, |txn, call| self.answer_txn(txn, guard, call)).await
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {

@@ -60,7 +60,7 @@ impl LeaseService {
         }
     }
 
-    async fn answer_grant(&self, mut request: LeaseGrantRequest, call: Call) -> Result<LeaseGrantResponse, Status> {
+    pub async fn answer_grant(&self, mut request: LeaseGrantRequest, call: Call) -> Result<LeaseGrantResponse, Status> {
         validate::lease_grant(&request, self.gate.ops().limits().lease_ttl_s_max)?;
         if request.id == 0 {
             request.id = some_id();
@@ -77,7 +77,7 @@ impl LeaseService {
         Ok(response)
     }
 
-    async fn answer_revoke(&self, request: LeaseRevokeRequest, call: Call) -> Result<LeaseRevokeResponse, Status> {
+    pub async fn answer_revoke(&self, request: LeaseRevokeRequest, call: Call) -> Result<LeaseRevokeResponse, Status> {
         let mut response = self
             .gate
             .propose(command::lease_revoke(request), call, |outcome| match outcome {

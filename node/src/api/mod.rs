@@ -3,6 +3,7 @@
 //! ```text
 //!   client port                                             peer port
 //!   kv  watch  lease  cluster  maintenance  topology  health       peer   (+ raft::RaftService)
+//!   lock, election and guarded_kv: over kv and lease
 //!      \    \     |      |        |          /      /                |
 //!       `----`----`-- gate: deadline, learner, leader, metrics, request id
 //!                        |
@@ -18,14 +19,19 @@
 //!   memory.
 
 mod cluster;
+mod election;
 mod gate;
+mod guard;
+mod guarded_kv;
 mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod outcome;
 mod outlook;
 mod peer;
+mod recipe;
 mod reflection;
 mod snapshot_file;
 mod snapshot_stream;
@@ -46,7 +52,10 @@ use holdfast_proto::etcdserverpb::watch_server::WatchServer;
 use holdfast_proto::health::health_server::HealthServer;
 use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_proto::peer::raft_server::RaftServer;
+use holdfast_proto::v1::guarded_kv_server::GuardedKvServer;
 use holdfast_proto::v1::topology_server::TopologyServer;
+use holdfast_proto::v3electionpb::election_server::ElectionServer;
+use holdfast_proto::v3lockpb::lock_server::LockServer;
 use tonic::Status;
 use tonic::service::Routes;
 
@@ -92,15 +101,24 @@ pub fn client_services(ops: &Ops, options: &Options) -> Routes {
     let decode_max = message_bytes_max(ops.limits());
     // Answers have no limit of ours: a range may be as large as its client asked for.
     let encode_max = usize::MAX;
-    let kv = KvServer::new(kv::KvService::new(&gate));
+    let kv = Arc::new(kv::KvService::new(&gate));
+    let guarded = GuardedKvServer::new(guarded_kv::GuardedKvService::new(&gate, Arc::clone(&kv)));
     let watch = WatchServer::new(watch::WatchService::new(&gate, options));
-    let lease = LeaseServer::new(lease::LeaseService::new(&gate, options));
+    let lease = Arc::new(lease::LeaseService::new(&gate, options));
+    let recipes = recipe::Recipes::new(&gate, &kv, &lease, options);
+    let kv = KvServer::from_arc(kv);
+    let lease = LeaseServer::from_arc(lease);
+    let lock = LockServer::new(lock::LockService::new(&gate, Arc::clone(&recipes)));
+    let election = ElectionServer::new(election::ElectionService::new(&gate, recipes, options));
     let cluster = ClusterServer::new(cluster::ClusterService::new(&gate));
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(&gate, options));
     let topology = TopologyServer::new(topology::TopologyService::new(&gate));
     let health = HealthServer::new(health::HealthService::new(&gate, options));
     let routes = Routes::new(kv.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
+        .add_service(guarded.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(watch.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
+        .add_service(lock.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
+        .add_service(election.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(lease.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(cluster.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(maintenance.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))

@@ -37,6 +37,8 @@ texts! {
     invalid_sort_option = InvalidArgument, "etcdserver: invalid sort option";
     request_too_large = InvalidArgument, "etcdserver: request is too large";
     bad_member_urls = InvalidArgument, "etcdserver: given member URLs are invalid";
+    bad_guard = InvalidArgument,
+        "holdfast: a guard is a key or a name, and the token (a revision above 0): give both, or neither";
     bad_downgrade_version = InvalidArgument, "etcdserver: wrong downgrade target version format";
     bad_downgrade_target = InvalidArgument, "etcdserver: invalid downgrade target version";
     compacted = OutOfRange, "etcdserver: mvcc: required revision has been compacted";
@@ -60,6 +62,7 @@ texts! {
     refused_by_learner = FailedPrecondition, "etcdserver: rpc not supported for learner";
     no_downgrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
     unknown_method = Unknown, "etcdserver: unknown method";
+    fenced = FailedPrecondition, "holdfast: the guard does not hold";
     corrupt = DataLoss, "etcdserver: corrupt cluster";
     no_leader = Unavailable, "etcdserver: no leader";
     leader_changed = Unavailable, "etcdserver: leader changed";
@@ -68,6 +71,10 @@ texts! {
     fate_unknown = Unavailable, "etcdserver: request timed out, possibly due to connection lost";
     repairing = Unavailable, "holdfast: this member is repairing its log: ask another one";
     change_in_progress = Unavailable, "holdfast: another change of members is under way: try again in a moment";
+    no_election_leader = Unknown, "election: no leader";
+    not_election_leader = Unknown, "election: not leader";
+    leader_missing = Unknown, "\"leader\" field must be provided";
+    session_expired = Unknown, "mutex: session is expired";
     unexpected_outcome = Internal, "holdfast: the outcome does not fit the request: this is a bug, please report it";
 }
 
@@ -98,6 +105,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         Reason::NoSpace => no_space(),
         Reason::Corrupt => corrupt(),
         Reason::ChecksumMismatch => with_detail(&corrupt(), &refusal.detail),
+        Reason::Fenced => with_detail(&fenced(), &refusal.detail),
         Reason::Unspecified => Status::internal(format!("holdfast: refused: {}", refusal.detail)),
     }
 }
@@ -201,6 +209,16 @@ pub fn of_proposal(error: OpsError) -> Status {
     status
 }
 
+/// Whether the work may have been done all the same.
+pub fn is_fate_unknown(status: &Status) -> bool {
+    status.message() == fate_unknown().message()
+}
+
+/// Whether this node takes no more work.
+pub fn is_stopped(status: &Status) -> bool {
+    status.message() == stopped().message()
+}
+
 /// etcd's text first, for those who look for it; then what is the matter.
 fn with_detail(status: &Status, detail: &str) -> Status {
     if detail.is_empty() {
@@ -221,7 +239,8 @@ mod tests {
             assert_eq!((status.code(), status.message()), (*code, *text));
             let twice = TEXTS.iter().filter(|(_, _, other)| other == text).count();
             assert_eq!(twice, 1, "{text}");
-            assert!(text.starts_with("etcdserver: ") || text.starts_with("holdfast: "), "{text}");
+            let beginnings = ["etcdserver: ", "holdfast: ", "election: ", "mutex: ", "\"leader\" "];
+            assert!(beginnings.iter().any(|begins| text.starts_with(begins)), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 //!               Ops::read_barrier   gate  -> one ReadIndex for all who wait -> applied that far
 //!               Ops::renew_leases   leader's table, after proving leadership
 //!               Ops::change_members leader's joint consensus
+//!               Ops::wait_turn      this member's own state and watch hub
 //! ```
 //!
 //! Everything here has a deadline, and an error says whether the work may have happened: [`OpsError::is_unknown`].
@@ -13,6 +14,7 @@
 mod compaction;
 mod deadline;
 mod error;
+mod follow;
 mod leases;
 mod membership;
 mod promotion;
@@ -21,6 +23,7 @@ mod queue;
 mod read;
 mod space;
 mod topology;
+mod turn;
 
 use std::sync::Arc;
 
@@ -30,11 +33,13 @@ use parking_lot::Mutex;
 
 pub use deadline::Deadline;
 pub use error::OpsError;
+pub use follow::Follow;
 pub use leases::LeaseTerm;
 pub use membership::{change_from_wire, refusal_name};
 pub use propose::REFUSED;
 pub use queue::{Commands, Proposed};
 pub use topology::{MemberHealth, Topology, TopologyMember};
+pub use turn::{Place, Turn};
 
 use self::queue::Hops;
 use crate::env::{Disk, Halt};

@@ -11,7 +11,7 @@ use holdfast_proto::etcdserverpb::{
     TxnRequest,
 };
 use holdfast_proto::log::command::Request;
-use holdfast_proto::log::{Command, LeaseExpire};
+use holdfast_proto::log::{Command, Guard, LeaseExpire};
 
 use crate::types::{LeaseId, value_checksum};
 
@@ -56,6 +56,11 @@ pub fn alarm_of_member(request: AlarmRequest) -> Command {
 /// `leader_term` is the term in which the proposer saw the leases run out.
 pub fn lease_expire(ids: &[LeaseId], leader_term: u64) -> Command {
     of(Request::LeaseExpire(LeaseExpire { lease_ids: ids.iter().map(|id| id.0).collect(), leader_term }))
+}
+
+/// The same command, carried out only while `guard` holds, if there is one.
+pub fn guarded(command: Command, guard: Option<Guard>) -> Command {
+    Command { guard, ..command }
 }
 
 fn of(request: Request) -> Command {

@@ -16,7 +16,7 @@ use super::alarm::{Alarms, RaisedBy};
 use super::effects::{ApplyError, Effects, Entry, EntryPayload};
 use super::halt::Halt;
 use super::revising::{Revising, lease_id};
-use super::{command, meta, txn};
+use super::{command, guard, meta, txn};
 use crate::lease::{self, LeaseChange};
 use crate::mvcc::{Horizon, Overlay, ReadError};
 use crate::storage::{Column, EngineError, View};
@@ -114,6 +114,9 @@ impl<'v> Run<'v> {
         let request = command.request.as_ref().ok_or(Halt::Unknown)?;
         self.alarms.admit(request)?;
         check_values(request, &command.value_checksums)?;
+        if let Some(guard) = &command.guard {
+            guard::check(&self.overlay, guard)?;
+        }
         match request {
             Request::Put(put) => {
                 let checksum = command.value_checksums[0];

@@ -23,6 +23,7 @@ mod alarm;
 pub mod command;
 mod compare;
 mod effects;
+mod guard;
 mod halt;
 mod machine;
 mod meta;

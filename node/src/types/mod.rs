@@ -7,6 +7,7 @@ mod checksum;
 mod ids;
 mod limits;
 mod naming;
+pub mod queue;
 mod range;
 
 pub use checksum::value_checksum;

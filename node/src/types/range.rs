@@ -31,6 +31,16 @@ impl KeyRange {
         Self { start: key, end }
     }
 
+    /// Key and end, as the wire writes them.
+    pub fn into_wire(self) -> (Bytes, Bytes) {
+        let end = match self.end {
+            RangeEnd::Single => Bytes::new(),
+            RangeEnd::Before(end) => end,
+            RangeEnd::Unbounded => Bytes::from_static(b"\0"),
+        };
+        (self.start, end)
+    }
+
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
             RangeEnd::Single => key == self.start,

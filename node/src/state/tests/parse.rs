@@ -5,6 +5,8 @@ use holdfast_proto::etcdserverpb::compare::{CompareResult, CompareTarget, Target
 use holdfast_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use holdfast_proto::etcdserverpb::request_op::Request as Op;
 use holdfast_proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use holdfast_proto::log::Guard;
+use holdfast_proto::log::guard::Held;
 
 /// Words without options, and options: `limit=2` or a lone `prev`.
 pub struct Words<'a> {
@@ -118,6 +120,16 @@ pub fn get_of(words: &Words<'_>) -> RangeRequest {
         min_create_revision: number("min_create"),
         max_create_revision: number("max_create"),
     }
+}
+
+/// `guard=jobs/7@5` is a key and a token, `guard_name=jobs@5` the name of a lock and a token.
+pub fn guard_of(words: &Words<'_>) -> Option<Guard> {
+    let parse = |text: &str, held: fn(Bytes) -> Held| {
+        let (what, token) = text.rsplit_once('@').unwrap_or_else(|| panic!("{text}: a guard has a token"));
+        Guard { held: Some(held(bytes_of(what))), token: token.parse().unwrap() }
+    };
+    let by_key = words.text("guard").map(|text| parse(text, Held::Key));
+    by_key.or_else(|| words.text("guard_name").map(|text| parse(text, Held::Name)))
 }
 
 /// `txn if value(a)=1 and version(b..d)>0 then put a 2; get a else { if ... then del a }`.

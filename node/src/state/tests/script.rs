@@ -35,6 +35,11 @@ fn lease_stories() {
     run_directory("lease");
 }
 
+#[test]
+fn guard_stories() {
+    run_directory("guard");
+}
+
 fn run_directory(name: &str) {
     let root =
         std::env::var("HOLDFAST_SCRIPTS").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts").into());

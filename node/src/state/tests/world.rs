@@ -109,6 +109,7 @@ impl World {
         if words.has("bad_checksum") {
             command.value_checksums[0] ^= 1;
         }
+        command.guard = parse::guard_of(words);
         if words.has("no_checksum") {
             command.value_checksums.clear();
         }

@@ -1,0 +1,61 @@
+//! Locks, elections and guarded writes over real processes.
+//!
+//! HOLDFAST_JEPSEN_SERVER=etcd runs what etcd can do too on an etcd.
+
+#![cfg(not(madsim))]
+
+mod crowd;
+mod election;
+mod guards;
+mod lock;
+mod stubs;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_has_one_holder_and_passes_on_in_order() {
+    lock::passes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_says_no_in_etcds_words() {
+    lock::refusals().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_waiting_leaves_the_queue() {
+    lock::giving_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_ends_with_its_lease() {
+    lock::ends_with_its_lease().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_does_not_notice_a_new_leader() {
+    lock::survives_a_leader().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_wait_for_one_lock() {
+    crowd::thousand_waiters().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_has_one_leader_that_all_can_see() {
+    election::campaigns().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_says_no_in_etcds_words() {
+    election::refusals().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarded_write_is_refused_once_the_lock_has_moved_on() {
+    guards::refused_when_stale().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_in_metadata_works_for_any_client() {
+    guards::by_metadata().await;
+}
