@@ -39,6 +39,10 @@ pub enum Error {
     #[error("etcdserver: requested lease not found (lease {id:016x} has expired or was revoked)")]
     LeaseGone { id: i64 },
 
+    /// The key of a lock or a leadership was deleted by somebody else while this client waited for its turn.
+    #[error("the place {key} in the queue was deleted; enter it again")]
+    PlaceLost { key: String },
+
     /// The call itself makes no sense; it was not sent.
     #[error("{0}")]
     Usage(String),
@@ -78,7 +82,7 @@ impl Error {
         match self {
             Self::Refused { code, .. } | Self::Unavailable { code, .. } | Self::Unknown { code, .. } => Some(*code),
             Self::Compacted { .. } => Some(Code::OutOfRange),
-            Self::LeaseGone { .. } => Some(Code::NotFound),
+            Self::LeaseGone { .. } | Self::PlaceLost { .. } => Some(Code::NotFound),
             Self::WatchCanceled { .. } | Self::Usage(_) | Self::Snapshot(_) | Self::Write(_) => None,
         }
     }

@@ -35,7 +35,7 @@ pub(crate) fn bytes(from: impl Into<Vec<u8>>) -> Bytes {
 #[must_use = "a put does nothing until it is awaited or added to a transaction"]
 pub struct Put<C = ()> {
     pub(crate) request: PutRequest,
-    client: C,
+    pub(crate) client: C,
 }
 
 impl Put {
@@ -112,7 +112,7 @@ pub enum Order {
 #[must_use = "a get does nothing until it is awaited or added to a transaction"]
 pub struct Get<C = ()> {
     pub(crate) request: RangeRequest,
-    client: C,
+    pub(crate) client: C,
 }
 
 impl Get {
@@ -237,7 +237,7 @@ impl IntoFuture for Get<Client> {
 #[must_use = "a delete does nothing until it is awaited or added to a transaction"]
 pub struct Delete<C = ()> {
     pub(crate) request: DeleteRangeRequest,
-    client: C,
+    pub(crate) client: C,
 }
 
 impl Delete {

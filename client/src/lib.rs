@@ -98,6 +98,25 @@
 //! # }
 //! ```
 //!
+//! # Locks and elections
+//!
+//! ```no_run
+//! # use holdfast_client::{Client, Code, Error};
+//! # async fn example(client: Client) -> Result<(), Error> {
+//! let lock = client.lock("jobs", 10).await?; // kept alive; its lease ends 10 s after the last renewal
+//! // Refused if this process was paused so long that somebody else holds the lock by now.
+//! match lock.guarded().put("config", "new").await {
+//!     Ok(_) => lock.unlock().await?,
+//!     Err(Error::Refused { code: Code::FailedPrecondition, message }) => println!("too late: {message}"),
+//!     Err(error) => return Err(error),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Lock::token`] is the fencing token, for whatever else the lock protects. [`Client::campaign`], [`Client::leader`]
+//! and [`Client::observe`] are the same for elections.
+//!
 //! # Finding the way
 //!
 //! Connections are made when first needed. Reads stick to one endpoint, chosen at random, as long as it works;
@@ -109,15 +128,20 @@ mod call;
 mod client;
 mod cluster;
 mod connect;
+mod election;
 mod endpoints;
 mod error;
+mod fencing;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod options;
+mod queue;
 mod range;
 pub mod retry;
 mod rt;
+mod session;
 mod topology;
 mod txn;
 mod watch;
@@ -125,14 +149,18 @@ mod watch;
 pub use client::Client;
 pub use cluster::JoinAs;
 pub use connect::{Channel, Connector, NO_CONNECTION, TcpConnector, not_connected};
+pub use election::Leadership;
 pub use error::{Error, Fate};
+pub use fencing::{Guard, Guarded};
 /// The messages of the wire, as they are.
 pub use holdfast_proto as proto;
 pub use kv::{Compact, Delete, Get, Order, Put, SortBy};
 pub use lease::{AttachedKeys, KeepAlive};
+pub use lock::Lock;
 pub use maintenance::SavedSnapshot;
 pub use options::{KEEP_ALIVE_INTERVAL_MIN, Options};
 pub use range::prefix_end;
+pub use session::Session;
 pub use tonic::Code;
 pub use txn::{Compare, Number, Op, Subject, Txn, Value};
 pub use watch::{Update, Watch, WatchBuilder};

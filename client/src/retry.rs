@@ -148,7 +148,7 @@ pub fn may_repeat(intent: Intent, verdict: Verdict) -> bool {
 }
 
 fn is_servers_own(text: &str) -> bool {
-    ["etcdserver:", "etcdserver/", "holdfast:", "auth:", "mvcc:", "lease:", "election:"]
+    ["etcdserver:", "etcdserver/", "holdfast:", "auth:", "mvcc:", "lease:", "election:", "mutex:", "\"leader\" field"]
         .iter()
         .any(|prefix| text.starts_with(prefix))
 }

@@ -27,6 +27,13 @@ pub(crate) fn spawn_detached(future: impl Future<Output = ()> + Send + 'static) 
     drop(tokio::spawn(future));
 }
 
+/// The same, where there may be no runtime any more, as in a destructor. Then nothing is run.
+pub(crate) fn spawn_if_running(future: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn(future));
+    }
+}
+
 /// A number in `[0, 1)`, for jitter and for the first choice of an endpoint.
 pub(crate) fn chance() -> f64 {
     rand::random()

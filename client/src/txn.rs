@@ -197,8 +197,8 @@ impl<C> From<Txn<C>> for Op {
 #[derive(Clone, Debug)]
 #[must_use = "a transaction does nothing until it is awaited or added to another one"]
 pub struct Txn<C = ()> {
-    request: TxnRequest,
-    client: C,
+    pub(crate) request: TxnRequest,
+    pub(crate) client: C,
 }
 
 impl Txn {

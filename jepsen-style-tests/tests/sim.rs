@@ -5,9 +5,11 @@
 #![cfg(madsim)]
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_jepsen::world::sim;
+use parking_lot::Mutex;
 
 const STORY_LIMIT: Duration = Duration::from_secs(600);
 
@@ -43,6 +45,40 @@ fn failover_under_many_seeds() {
 #[test]
 fn catching_up_under_many_seeds() {
     under_many_seeds(sim::catch_up);
+}
+
+/// One run of the register; what became of its writes.
+fn register(seed: u64, writes: sim::Writes) -> sim::Score {
+    let score = Arc::new(Mutex::new(sim::Score::default()));
+    let inside = Arc::clone(&score);
+    let trace = sim::run(seed, STORY_LIMIT, move |trace| sim::register_under_lock(trace, writes, inside));
+    println!("seed {seed}, {writes:?}: {}", trace.tail(1).trim());
+    let score = score.lock();
+    score.clone()
+}
+
+#[test]
+fn guarded_writes_under_a_lock_lose_no_update() {
+    let first = number("HOLDFAST_SIM_SEED", 1);
+    let seeds = number("HOLDFAST_SIM_SEEDS", 5);
+    let (mut acknowledged, mut fenced) = (0, 0);
+    for seed in first..first + seeds {
+        let score = register(seed, sim::Writes::Guarded);
+        let lost = &score.lost;
+        assert!(lost.is_empty(), "seed {seed} lost {lost:?}; replay: make sim SEED={seed}");
+        acknowledged += score.acknowledged.len();
+        fenced += score.fenced;
+    }
+    println!("{seeds} seeds: {acknowledged} updates acknowledged, {fenced} fenced, none lost");
+    assert!(acknowledged > 0 && fenced > 0, "nothing was written, or no guard was ever needed: nothing was tested");
+}
+
+/// The same story without the guard loses updates. If it did not, the test above would show nothing.
+#[test]
+fn plain_writes_under_a_lock_lose_updates() {
+    let first = number("HOLDFAST_SIM_SEED", 1);
+    let loses = (first..first + 20).find(|seed| !register(*seed, sim::Writes::Plain).lost.is_empty());
+    assert!(loses.is_some(), "twenty seeds without a guard lost nothing: the story does not try hard enough");
 }
 
 /// Prints a trace and nothing else; the test below runs it in processes of its own.

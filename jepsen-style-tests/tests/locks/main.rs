@@ -4,7 +4,9 @@
 
 #![cfg(not(madsim))]
 
+mod client;
 mod crowd;
+mod ctl;
 mod election;
 mod guards;
 mod lock;
@@ -58,4 +60,29 @@ async fn a_guarded_write_is_refused_once_the_lock_has_moved_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_in_metadata_works_for_any_client() {
     guards::by_metadata().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_locks_are_told_when_they_are_lost() {
+    client::locks_and_guards().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_locks_outlive_a_leader() {
+    client::locks_over_a_dead_leader().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_elections_tell_all_who_leads() {
+    client::elections().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holdfastctl_locks_and_elects_as_etcdctl_does() {
+    ctl::lock_and_elect().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holdfastctl_gives_up_what_it_holds_when_it_is_told_to_end() {
+    ctl::signals().await;
 }

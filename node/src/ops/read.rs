@@ -69,8 +69,10 @@ pub async fn run(ops: Ops, mut readers: Readers) {
                 break;
             }
             ops.inner.state_metrics.slow_read_indexes.inc();
-            wait_for_change(&ops).await;
-            result = round(&ops, until).await;
+            result = match wait_for_change(&ops).await {
+                Ok(()) => round(&ops, until).await,
+                Err(stopped) => Err(stopped),
+            };
         }
         for reader in waiting {
             let answer = match &result {
@@ -85,10 +87,14 @@ pub async fn run(ops: Ops, mut readers: Readers) {
     }
 }
 
-async fn wait_for_change(ops: &Ops) {
+/// Whichever comes first, a change of standing or a short time: the next round finds out. Fails when Raft has stopped,
+/// of which nothing changes any more.
+async fn wait_for_change(ops: &Ops) -> Result<(), OpsError> {
     let mut standing = ops.replica().watch_standing();
-    // Whichever comes first: the next round finds out.
-    let _changed_or_not = rt::timeout(std::time::Duration::from_millis(30), ops.replica().changed(&mut standing)).await;
+    match rt::timeout(std::time::Duration::from_millis(30), ops.replica().changed(&mut standing)).await {
+        Ok(changed) => Ok(changed?),
+        Err(_elapsed) => Ok(()),
+    }
 }
 
 /// One question, and the wait for this member's state to be there.

@@ -344,8 +344,12 @@ impl Replica {
         watcher.0.changed().await.map_err(|_| RaftStopped("openraft has stopped".to_owned()))
     }
 
+    /// Sees what changes from now on. A copy of openraft's own receiver, which nobody reads, would take everything that
+    /// ever happened for a change.
     pub fn watch_standing(&self) -> StandingWatcher {
-        StandingWatcher(self.raft.server_metrics())
+        let mut watcher = self.raft.server_metrics();
+        drop(watcher.borrow_and_update());
+        StandingWatcher(watcher)
     }
 
     /// Starts to hand leadership to `to`. Watch the leader to see it done.

@@ -80,6 +80,11 @@ pub(crate) enum Command {
     /// Leases: grant, revoke, timetolive, list, keep-alive
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Holds a lock until interrupted, or while a command runs
+    #[command(after_help = LOCK_HELP)]
+    Lock(LockArgs),
+    /// Leads an election until interrupted, or shows who does
+    Elect(ElectArgs),
     /// Membership: list, add, remove, update, promote
     #[command(subcommand)]
     Member(MemberCommand),
@@ -102,6 +107,10 @@ pub(crate) enum Command {
     /// Shows the version
     Version,
 }
+
+const LOCK_HELP: &str = "\
+The command finds the lock's key in ETCD_LOCK_KEY, the revision in ETCD_LOCK_REV, and in HOLDFAST_FENCING_TOKEN the number
+that whatever the lock protects should compare. Its exit code is the exit code.";
 
 const TXN_HELP: &str = "\
 Three blocks, each ended by an empty line: comparisons, what to do if all hold, what to do otherwise.
@@ -246,6 +255,27 @@ pub(crate) enum LeaseCommand {
         #[arg(long)]
         once: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    pub(crate) name: OsString,
+    /// Seconds without a sign of life after which the lock is another's
+    #[arg(long, default_value_t = 10)]
+    pub(crate) ttl: i64,
+    /// What to run while the lock is held
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ElectArgs {
+    pub(crate) name: OsString,
+    /// What the leader proclaims
+    pub(crate) proposal: Option<OsString>,
+    /// Show who leads, from now on
+    #[arg(short, long)]
+    pub(crate) listen: bool,
 }
 
 #[derive(Debug, Subcommand)]

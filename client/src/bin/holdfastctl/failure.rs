@@ -57,6 +57,12 @@ impl Failure {
         Self::new(IO, format!("{doing}: {error}"))
     }
 
+    /// A command that was run and failed: its code is ours.
+    pub(crate) fn of_command(status: std::process::ExitStatus) -> Self {
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(ERROR);
+        Self::new(code, format!("{status}"))
+    }
+
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("Error: {}", self.message);
         if let Some(hint) = self.hint {

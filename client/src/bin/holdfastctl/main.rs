@@ -10,6 +10,7 @@
 mod args;
 mod endpoint;
 mod failure;
+mod hold;
 mod kv;
 mod lease;
 mod maintenance;
@@ -76,6 +77,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Txn(args) => txn::txn(&session, args).await,
         Command::Watch(args) => watch::watch(&session, args).await,
         Command::Lease(command) => lease::lease(&session, command).await,
+        Command::Lock(args) => hold::lock(&session, args).await,
+        Command::Elect(args) => hold::elect(&session, args).await,
         Command::Member(command) => member::member(&session, command).await,
         Command::Endpoint(args) => endpoint::endpoint(&session, args).await,
         Command::Topology => topology::topology(&session).await,

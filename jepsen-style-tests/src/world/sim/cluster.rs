@@ -140,9 +140,14 @@ impl Cluster {
         &self.client
     }
 
+    /// A way to one node, for any client of it. To be used on the client's machine.
+    pub fn channel(index: NodeIndex) -> rt::Channel {
+        rt::connect(&url(index, CLIENT_PORT)).expect("a well-formed address")
+    }
+
     /// A KV client of one node. To be used on the client's machine.
     pub fn kv(index: NodeIndex) -> KvClient<rt::Channel> {
-        KvClient::new(rt::connect(&url(index, CLIENT_PORT)).expect("a well-formed address"))
+        KvClient::new(Self::channel(index))
     }
 
     fn server(&self, index: NodeIndex) -> Option<Arc<Node>> {
@@ -201,6 +206,18 @@ impl Cluster {
     pub fn restart(&self, index: NodeIndex) {
         self.trace.say(format!("{} starts again", name(index)));
         Handle::current().restart(self.machines[index].handle.id());
+    }
+
+    /// The node stands still, its connections stay. Time passes.
+    pub fn pause(&self, index: NodeIndex) {
+        self.trace.say(format!("{} is paused", name(index)));
+        Handle::current().pause(self.machines[index].handle.id());
+    }
+
+    /// Ends what [`Cluster::pause`] began.
+    pub fn resume(&self, index: NodeIndex) {
+        self.trace.say(format!("{} goes on", name(index)));
+        Handle::current().resume(self.machines[index].handle.id());
     }
 
     pub fn disk(&self, index: NodeIndex) -> &FaultyDisk {

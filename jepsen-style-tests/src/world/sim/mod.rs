@@ -13,10 +13,12 @@
 //! The trace is the proof of determinism: equal seeds give equal traces, to the byte, in any process.
 
 mod cluster;
+mod register;
 mod story;
 mod trace;
 
 pub use cluster::{Cluster, ClusterOptions, NodeIndex};
+pub use register::{Score, Writes, register_under_lock};
 pub use story::{catch_up, failover};
 pub use trace::Trace;
 
