@@ -109,8 +109,8 @@ pub(crate) enum Command {
 }
 
 const LOCK_HELP: &str = "\
-The command finds the lock's key in ETCD_LOCK_KEY, the revision in ETCD_LOCK_REV, and in HOLDFAST_FENCING_TOKEN the number
-that whatever the lock protects should compare. Its exit code is the exit code.";
+The command finds the lock's key in ETCD_LOCK_KEY, the revision in ETCD_LOCK_REV, and in HOLDFAST_FENCING_TOKEN the
+number that whatever the lock protects should compare. Its exit code is the exit code.";
 
 const TXN_HELP: &str = "\
 Three blocks, each ended by an empty line: comparisons, what to do if all hold, what to do otherwise.
