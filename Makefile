@@ -5,12 +5,13 @@
 #   SEEDS=50             `sim`: how many seeds to try, from SEED on
 #   SEED=1               `sim`: the first seed; alone, the only one
 #   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
+#   N=100000             `differential`: how many requests; SEED and N of a report show a difference again
 #   KEEP=1               `demo`: leave the data folder and the logs behind
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test check fix sim bench
+.PHONY: help deps demo test check fix sim differential bench
 
 PROFILE ?= dev
 BENCH ?=
@@ -57,6 +58,12 @@ fix: deps ## let the tools repair formatting and lints
 
 sim: deps ## run the simulation tests: SEEDS=50 of them, or SEED=1234 alone
 	HOLDFAST_SIM_SEED=$(SEED) HOLDFAST_SIM_SEEDS=$(SEEDS) $(sim_env) $(run_tests) -p holdfast-jepsen --test sim
+
+# Without a disk, or every put would wait for one.
+differential: deps ## N=100000 random requests to an etcd 3.5 and to Holdfast: every answer is compared
+	cargo build --workspace --bins
+	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo "$${TMPDIR:-/tmp}") \
+	    $(bins)/differential --seed $(SEED) --requests $(or $(N),100000)
 
 bench: deps ## measure this build, and etcd where it is installed, into docs/BENCHMARKS.md
 	cargo build --release --workspace --bins

@@ -3,6 +3,7 @@
 //! ```text
 //!   world/sim       the node's own `Node::start` in one process: simulated links, clocks and disks, from one seed
 //!   bin/bench       a load generator that drives our cluster and an etcd cluster in turn
+//!   bin/differential   the same random requests to an etcd and to Holdfast, every answer compared
 //!   tests/process   real processes, real files, real etcdctl
 //! ```
 //!
@@ -10,4 +11,6 @@
 
 #[cfg(not(madsim))]
 pub mod bench;
+#[cfg(not(madsim))]
+pub mod differential;
 pub mod world;

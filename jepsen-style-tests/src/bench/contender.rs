@@ -143,7 +143,7 @@ fn etcd(args: &Args) -> Result<Option<Contender>, BenchError> {
     Ok(found.map(|(version, program)| Contender { kind: Kind::Etcd, label: format!("etcd {version}"), program }))
 }
 
-fn etcd_candidates() -> Vec<PathBuf> {
+pub(crate) fn etcd_candidates() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut programs: Vec<_> = std::env::split_paths(&path).map(|folder| folder.join("etcd")).collect();
     // The PyPI package puts a script on the PATH; the program itself lies inside the package.
@@ -160,7 +160,7 @@ fn is_script(program: &Path) -> bool {
     File::open(program).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *b"#!")
 }
 
-fn etcd_version(program: &Path) -> Option<String> {
+pub(crate) fn etcd_version(program: &Path) -> Option<String> {
     let text = output(Command::new(program).arg("--version"))?;
     text.lines().find_map(|line| line.strip_prefix("etcd Version: ")).map(|version| version.trim().to_owned())
 }

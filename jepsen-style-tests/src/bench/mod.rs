@@ -47,6 +47,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Args, Cli, Hidden};
+pub(crate) use contender::{etcd_candidates, etcd_version};
 use error::BenchError;
 
 /// The whole program.

@@ -71,7 +71,11 @@ impl ClusterService {
     }
 
     async fn answer_update(&self, request: MemberUpdateRequest, call: Call) -> Result<MemberUpdateResponse, Status> {
-        let peer_urls = peer_urls(request.peer_ur_ls)?;
+        // As in etcd, what is wrong with the URLs of nobody does not matter.
+        let known = self.gate.ops().members();
+        let is_member = known.get(MemberId(request.id)).is_some();
+        let peer_urls =
+            peer_urls(request.peer_ur_ls).map_err(|bad| if is_member { bad } else { status::member_not_found() })?;
         let change = MemberChange::UpdatePeerUrls(MemberId(request.id), peer_urls.clone());
         let members = self.gate.ops().change_members(change, call.deadline).await?;
         let mut members = members_to_wire(&members);

@@ -114,7 +114,8 @@ impl MaintenanceService {
     async fn answer_defragment(&self) -> Result<DefragmentResponse, Status> {
         let engine = self.gate.ops().store().engine();
         rt::blocking(move || engine.reclaim()).await.map_err(work_died)??;
-        Ok(DefragmentResponse { header: Some(self.gate.ops().header()?) })
+        // etcd leaves this header out.
+        Ok(DefragmentResponse { header: None })
     }
 
     /// The hash of everything is the hash of all history: there is nothing else that members must agree on byte for
@@ -172,14 +173,23 @@ impl MaintenanceService {
     fn answer_downgrade(request: &DowngradeRequest) -> Result<DowngradeResponse, Status> {
         let Ok(action) = DowngradeAction::try_from(request.action) else { return Err(status::unknown_method()) };
         match action {
-            DowngradeAction::Validate | DowngradeAction::Enable => {
-                let is_version = request.version.split('.').count() >= 2
-                    && request.version.split('.').all(|part| part.parse::<u32>().is_ok());
-                Err(if is_version { status::bad_downgrade_target() } else { status::bad_downgrade_version() })
-            }
+            DowngradeAction::Validate | DowngradeAction::Enable => Err(if is_version(&request.version) {
+                status::bad_downgrade_target()
+            } else {
+                status::bad_downgrade_version()
+            }),
             DowngradeAction::Cancel => Err(status::no_downgrade()),
         }
     }
+}
+
+/// Two numbers, or three with whatever a release may have behind them.
+fn is_version(text: &str) -> bool {
+    let release = text.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<&str> = release.split('.').collect();
+    let has_suffix = release.len() < text.len();
+    let is_number = |part: &&str| part.parse::<u32>().is_ok();
+    parts.iter().all(is_number) && (parts.len() == 3 || (parts.len() == 2 && !has_suffix))
 }
 
 fn bytes(count: u64) -> i64 {
@@ -187,9 +197,14 @@ fn bytes(count: u64) -> i64 {
 }
 
 fn alarm_in_words(alarm: &AlarmMember) -> String {
-    // What is 0 is left out, as in the text form of any message.
+    // As Go prints the message: what has its default value is not said.
     let member = if alarm.member_id == 0 { String::new() } else { format!("memberID:{} ", alarm.member_id) };
-    format!("{member}alarm:{} ", alarm.alarm().as_str_name())
+    let kind = match AlarmType::try_from(alarm.alarm) {
+        Ok(AlarmType::None) => String::new(),
+        Ok(kind) => format!("alarm:{} ", kind.as_str_name()),
+        Err(_) => format!("alarm:{} ", alarm.alarm),
+    };
+    member + &kind
 }
 
 #[tonic::async_trait]
@@ -247,11 +262,13 @@ mod tests {
         };
         assert_eq!(ask(DowngradeAction::Validate, "3.4"), "etcdserver: invalid downgrade target version");
         assert_eq!(ask(DowngradeAction::Enable, "3.4.0"), "etcdserver: invalid downgrade target version");
+        assert_eq!(ask(DowngradeAction::Enable, "3.4.0-rc.1"), "etcdserver: invalid downgrade target version");
+        assert_eq!(ask(DowngradeAction::Enable, "3.4.0.1"), "etcdserver: wrong downgrade target version format");
         assert_eq!(ask(DowngradeAction::Enable, "three"), "etcdserver: wrong downgrade target version format");
         assert_eq!(ask(DowngradeAction::Enable, ""), "etcdserver: wrong downgrade target version format");
         assert_eq!(ask(DowngradeAction::Cancel, ""), "etcdserver: no inflight downgrade job");
-        let unheard_of = DowngradeRequest { action: 7, version: "3.4.0".to_owned() };
-        let refused = MaintenanceService::answer_downgrade(&unheard_of).unwrap_err();
+        let unknown = DowngradeRequest { action: 3, version: "3.4".to_owned() };
+        let refused = MaintenanceService::answer_downgrade(&unknown).unwrap_err();
         assert_eq!((refused.code(), refused.message()), (tonic::Code::Unknown, "etcdserver: unknown method"));
     }
 
@@ -259,7 +276,6 @@ mod tests {
     fn an_alarm_reads_as_in_etcds_status() {
         let alarm = AlarmMember { member_id: 7, alarm: AlarmType::Nospace as i32 };
         assert_eq!(alarm_in_words(&alarm), "memberID:7 alarm:NOSPACE ");
-        let of_nobody = AlarmMember { member_id: 0, alarm: AlarmType::Corrupt as i32 };
-        assert_eq!(alarm_in_words(&of_nobody), "alarm:CORRUPT ");
+        assert_eq!(alarm_in_words(&AlarmMember { member_id: 0, ..alarm }), "alarm:NOSPACE ");
     }
 }

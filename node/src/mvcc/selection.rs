@@ -3,6 +3,9 @@
 //! Every key of the range passes by once, because `count` is the number of all of them. What is kept never exceeds
 //! twice the limit: in key order the first ones are kept and the rest only counted; in any other order the best so
 //! far are kept, and the worse half is thrown away whenever there are two limits' worth.
+//!
+//! Among keys that are equal by the target, order is that of the keys. So it is in etcd for few keys; for many its
+//! sorting leaves it open.
 
 use std::cmp::Ordering;
 
@@ -29,6 +32,9 @@ pub(super) struct Selection<'r> {
     order: Order,
     /// Keys answered at most.
     limit: usize,
+    /// etcd's way with a target that is not the key, a limit, and neither order nor filters: the first keys are taken,
+    /// one more than the limit, and only these are sorted.
+    cuts_first: bool,
     kept: Vec<Candidate>,
     /// Keys in the range.
     count: usize,
@@ -51,7 +57,12 @@ impl<'r> Selection<'r> {
             limit if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),
             _ => usize::MAX,
         };
-        Self { request, order: Order::of(request), limit, kept: Vec::new(), count: 0, matched: 0 }
+        let has_filters = request.max_mod_revision != 0
+            || request.min_mod_revision != 0
+            || request.max_create_revision != 0
+            || request.min_create_revision != 0;
+        let cuts_first = request.sort_order == SortOrder::None as i32 && !has_filters;
+        Self { request, order: Order::of(request), limit, cuts_first, kept: Vec::new(), count: 0, matched: 0 }
     }
 
     /// Takes notice of the next key, in the order of keys.
@@ -61,7 +72,12 @@ impl<'r> Selection<'r> {
             return Ok(());
         }
         self.matched += 1;
-        if self.order.is_by_key_ascending() && self.kept.len() >= self.limit {
+        let is_full = if self.order.is_by_key_ascending() {
+            self.kept.len() >= self.limit
+        } else {
+            self.cuts_first && self.kept.len() > self.limit
+        };
+        if is_full {
             return Ok(());
         }
         let value = match self.order.target {
@@ -69,7 +85,8 @@ impl<'r> Selection<'r> {
             SortTarget::Key | SortTarget::Version | SortTarget::Create | SortTarget::Mod => None,
         };
         self.kept.push(Candidate { key: Bytes::copy_from_slice(key), head, value });
-        if self.kept.len() >= self.limit.saturating_mul(2) && !self.order.is_by_key_ascending() {
+        let is_picky = !self.order.is_by_key_ascending() && !self.cuts_first;
+        if is_picky && self.kept.len() >= self.limit.saturating_mul(2) {
             let order = self.order;
             self.kept.select_nth_unstable_by(self.limit, |a, b| order.compare(a, b));
             self.kept.truncate(self.limit);

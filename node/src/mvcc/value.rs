@@ -1,5 +1,7 @@
 //! The only place where values are read, and so the only place where their checksums are compared.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use holdfast_proto::mvccpb;
 
@@ -7,8 +9,9 @@ use super::error::ReadError;
 use super::event::Event;
 use super::horizon::Horizon;
 use super::rows::{EventKind, Head, HistoryRow, Rev, damaged};
+use super::walk::{At, walk};
 use crate::storage::{Column, View};
-use crate::types::value_checksum;
+use crate::types::{KeyRange, RangeEnd, Revision, value_checksum};
 
 /// A value that matched its checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +48,33 @@ pub fn value_at(view: &dyn View, rev: Rev) -> Result<Option<mvccpb::KeyValue>, R
     Ok(Some(row.head.to_key_value(key, value)))
 }
 
-/// What the key of `event` was before it: `None` if it was not there, or if compaction has passed that state.
+/// What the key of `event` was before its revision: `None` if the event created it, or if compaction has passed that
+/// state.
+///
+/// One revision may change a key twice, where one of the changes deletes a range. Then the first change is what came
+/// before the second, but not what came before the revision.
 pub fn prev_kv(view: &dyn View, horizon: &Horizon, event: &Event) -> Result<Option<mvccpb::KeyValue>, ReadError> {
     match event.prev {
-        Some(prev) if event.rev.main > horizon.oldest() => value_at(view, prev),
+        Some(prev) if event.rev.main > horizon.oldest() => {
+            if prev.main < event.rev.main {
+                value_at(view, prev)
+            } else {
+                kv_before(view, event)
+            }
+        }
         _ => Ok(None),
     }
+}
+
+/// The key as it was at the end of the revision before that of the event.
+fn kv_before(view: &dyn View, event: &Event) -> Result<Option<mvccpb::KeyValue>, ReadError> {
+    let key = KeyRange { start: event.key.clone(), end: RangeEnd::Single };
+    let mut found = None;
+    walk(view, &key, At::Revision(Revision(event.rev.main.0 - 1)), &mut |_, head| {
+        found = Some(head.mod_rev);
+        Ok::<_, ReadError>(ControlFlow::Break(()))
+    })?;
+    found.map_or(Ok(None), |rev| value_at(view, rev))
 }
 
 /// Parses a row of History and compares its checksum.

@@ -7,7 +7,7 @@ use holdfast_proto::log::refusal::Reason;
 
 use super::halt::Halt;
 use crate::lease;
-use crate::mvcc::{self, Head, Horizon, NewValue, Overlay, Revisioned, Writer};
+use crate::mvcc::{self, Head, Horizon, NewValue, Overlay, ReadError, Revisioned, Writer};
 use crate::storage::Column;
 use crate::types::{KeyRange, LeaseId, Revision};
 
@@ -48,7 +48,7 @@ impl<'s, 'v> Revising<'s, 'v> {
         }
         let previous = mvcc::head(self.overlay, &request.key)?;
         if previous.is_none() && (request.ignore_value || request.ignore_lease) {
-            return Err(Halt::refused(Reason::KeyNotFound, "there is no present value or lease to keep"));
+            return Err(nothing_to_keep());
         }
         let old = match &previous {
             Some(head) if request.prev_kv || request.ignore_value => {
@@ -84,6 +84,26 @@ impl<'s, 'v> Revising<'s, 'v> {
             self.delete(key, head);
         }
         Ok(DeleteRangeResponse { header: self.header(), deleted: found.len() as i64, prev_kvs })
+    }
+
+    /// Whether a put inside a transaction can be carried out. Here the key comes first, and the lease after it.
+    pub fn check_put(&self, request: &PutRequest) -> Result<(), Halt> {
+        if (request.ignore_value || request.ignore_lease) && mvcc::head(self.overlay, &request.key)?.is_none() {
+            return Err(nothing_to_keep());
+        }
+        lease_id(request.lease).map_or(Ok(()), |id| self.check_lease(id))
+    }
+
+    /// Whether a range inside a transaction can be carried out. Outside, a negative revision means the newest one.
+    /// Here etcd compares it with the compacted one, which is -1 before the first compaction.
+    pub fn check_range(&self, request: &RangeRequest) -> Result<(), Halt> {
+        let requested = Revision(request.revision);
+        if requested.0 < 0 && requested < self.horizon.compacted.unwrap_or(Revision(-1)) {
+            let compacted = self.horizon.oldest();
+            return Err(ReadError::Compacted { requested, compacted }.into());
+        }
+        self.horizon.resolve(requested)?;
+        Ok(())
     }
 
     /// Sees what the command wrote before. A revision in the request means one from before the command.
@@ -128,6 +148,10 @@ impl<'s, 'v> Revising<'s, 'v> {
             self.overlay.put(Column::LeaseKey, lease::attachment(id, key), Vec::new());
         }
     }
+}
+
+fn nothing_to_keep() -> Halt {
+    Halt::refused(Reason::KeyNotFound, "there is no present value or lease to keep")
 }
 
 /// 0 on the wire is no lease.

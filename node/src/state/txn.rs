@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   TxnRequest --- plan: every compare on the way, against the state before the transaction ---> Plan
+//!   Plan       --- check: may the puts, and then the ranges, be carried out? ---> the reason that is named
 //!   Plan       --- run: the steps in order, each seeing what the ones before it wrote ---------> TxnResponse
 //! ```
 //!
@@ -35,6 +36,8 @@ enum Step<'r> {
 /// `checksums` has one for each put of the transaction, those of the branches not taken included.
 pub(super) fn run(revising: &mut Revising<'_, '_>, txn: &TxnRequest, checksums: &[u32]) -> Result<TxnResponse, Halt> {
     let plan = plan(revising.view(), txn, checksums)?;
+    check_puts(revising, &plan)?;
+    check_ranges(revising, &plan)?;
     let mut response = run_plan(revising, &plan)?;
     response.header = revising.header();
     Ok(response)
@@ -62,6 +65,23 @@ fn plan_step<'r>(view: &dyn View, op: &'r RequestOp, checksums: &mut &[u32]) -> 
         Some(Op::RequestTxn(txn)) => Ok(Step::Txn(plan(view, txn, take(command::puts_of(txn)))?)),
         None => Err(Halt::Unknown),
     }
+}
+
+/// Where several steps cannot be carried out, etcd names the first put, or else the first range.
+fn check_puts(revising: &Revising<'_, '_>, plan: &Plan<'_>) -> Result<(), Halt> {
+    plan.steps.iter().try_for_each(|step| match step {
+        Step::Put { request, .. } => revising.check_put(request),
+        Step::Txn(plan) => check_puts(revising, plan),
+        Step::Range(_) | Step::DeleteRange(_) => Ok(()),
+    })
+}
+
+fn check_ranges(revising: &Revising<'_, '_>, plan: &Plan<'_>) -> Result<(), Halt> {
+    plan.steps.iter().try_for_each(|step| match step {
+        Step::Range(request) => revising.check_range(request),
+        Step::Txn(plan) => check_ranges(revising, plan),
+        Step::Put { .. } | Step::DeleteRange(_) => Ok(()),
+    })
 }
 
 /// The header stays empty, as it does in etcd's answers for all but the outermost transaction.

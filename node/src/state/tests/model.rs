@@ -92,6 +92,14 @@ impl Model {
         kvs.retain(|kv| max_mod_revision == 0 || kv.mod_revision <= max_mod_revision);
         kvs.retain(|kv| min_create_revision == 0 || kv.create_revision >= min_create_revision);
         kvs.retain(|kv| max_create_revision == 0 || kv.create_revision <= max_create_revision);
+        let has_filters = [min_mod_revision, max_mod_revision, min_create_revision, max_create_revision]
+            .iter()
+            .any(|bound| *bound != 0);
+        let more = request.limit > 0 && kvs.len() as i64 > request.limit;
+        if more && request.sort_order == 0 && !has_filters {
+            // One more than the answer has: so many etcd takes before it sorts.
+            kvs.truncate(request.limit as usize + 1);
+        }
         // Stable, so that equals stay in the order of keys.
         kvs.sort_by(|a, b| {
             let order = match request.sort_target {
@@ -103,7 +111,6 @@ impl Model {
             };
             if request.sort_order == 2 { order.reverse() } else { order }
         });
-        let more = request.limit > 0 && kvs.len() as i64 > request.limit;
         if more {
             kvs.truncate(request.limit as usize);
         }
@@ -214,6 +221,38 @@ impl Model {
         Ok(TxnResponse { header: Some(ResponseHeader::default()), succeeded, responses })
     }
 
+    /// The operations that a transaction comes to, in order.
+    fn chosen<'t>(&self, txn: &'t TxnRequest) -> Vec<&'t Op> {
+        let ops = if txn.compare.iter().all(|compare| self.holds(compare)) { &txn.success } else { &txn.failure };
+        let of_op = |op: &'t RequestOp| match op.request.as_ref().unwrap() {
+            Op::RequestTxn(nested) => self.chosen(nested),
+            op => vec![op],
+        };
+        ops.iter().flat_map(of_op).collect()
+    }
+
+    /// Of several reasons to refuse a transaction, the first put's is named, then the first range's.
+    fn refuse_txn(&self, txn: &TxnRequest) -> Result<(), Refused> {
+        let chosen = self.chosen(txn);
+        for op in &chosen {
+            let Op::RequestPut(put) = op else { continue };
+            if (put.ignore_value || put.ignore_lease) && self.get(&put.key).is_none() {
+                return Err(Reason::KeyNotFound);
+            }
+            if put.lease != 0 && !self.leases.contains_key(&put.lease) {
+                return Err(Reason::LeaseNotFound);
+            }
+        }
+        for op in &chosen {
+            let Op::RequestRange(range) = op else { continue };
+            if range.revision < 0 && range.revision < self.compacted.unwrap_or(-1) {
+                return Err(Reason::Compacted);
+            }
+            self.range(range, self.revision)?;
+        }
+        Ok(())
+    }
+
     /// The answer, or the reason of the refusal.
     pub fn apply(&mut self, command: &Command, term: u64) -> Result<Answer, Refused> {
         let before = self.clone();
@@ -236,6 +275,7 @@ impl Model {
             Request::Put(request) => Answer::Put(self.put(request, before.revision)?),
             Request::DeleteRange(request) => Answer::DeleteRange(self.delete(request, before.revision)),
             Request::Txn(request) => {
+                self.refuse_txn(request)?;
                 let mut response = self.txn(before, request)?;
                 response.header = self.header();
                 Answer::Txn(response)

@@ -1,0 +1,335 @@
+//! A run: rounds of steps on fresh servers, until enough was asked or something differed that is not known.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use holdfast_proto::etcdserverpb::watch_request::RequestUnion;
+use holdfast_proto::etcdserverpb::{WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchResponse};
+
+use super::generate::{Generator, Step};
+use super::known::known;
+use super::request::{Answer, Request};
+use super::side::{PATIENCE, Side};
+use super::watching::{Stream, Told, WatchStep};
+use super::{Difference, Outcome, Report};
+use crate::world::process::Shape;
+
+/// A stream of its own watches everything from the first revision on.
+const WITNESS: usize = usize::MAX;
+/// etcd looks after watchers that start in the past every 100 ms.
+const CATCH_UP: Duration = Duration::from_millis(150);
+/// For events to be equal on both sides.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Between looks at what watchers were told.
+const PAUSE: Duration = Duration::from_millis(2);
+
+pub struct Options {
+    pub seed: u64,
+    pub requests: u64,
+    /// Requests before the servers are replaced by fresh ones, with the next seed.
+    pub round: u64,
+    pub etcd: PathBuf,
+    /// Print each step.
+    pub verbose: bool,
+}
+
+/// A difference that is not known, and how to see it again.
+pub struct Found {
+    pub seed: u64,
+    /// The number of requests after which it shows.
+    pub requests: u64,
+    pub difference: Difference,
+    pub logs: String,
+}
+
+/// Runs until the number of requests is reached.
+pub async fn run(options: &Options, report: &mut Report) -> Result<(), Box<Found>> {
+    let mut seed = options.seed;
+    while report.requests() < options.requests {
+        let left = options.requests - report.requests();
+        report.rounds += 1;
+        let mut round = Round::start(options, seed).await;
+        round.run(left.min(options.round), report).await?;
+        eprintln!("seed {seed}: {} of {} requests are alike", report.requests(), options.requests);
+        seed += 1;
+    }
+    Ok(())
+}
+
+struct Round {
+    seed: u64,
+    verbose: bool,
+    etcd: Side,
+    holdfast: Side,
+    generator: Generator,
+    /// The newest revision that the reference has shown.
+    revision: i64,
+    /// When the last watcher was created that starts in the past.
+    past_watcher: Option<Instant>,
+    /// Watchers that live, by stream and id, with the revision they start at.
+    live: BTreeMap<(usize, i64), i64>,
+}
+
+impl Round {
+    async fn start(options: &Options, seed: u64) -> Self {
+        let etcd = Shape::etcd(1).program(options.etcd.clone()).flag("--unsafe-no-fsync", true);
+        let holdfast = Shape::holdfast(1);
+        let (etcd, holdfast) = tokio::join!(Side::start(&etcd), Side::start(&holdfast));
+        let mut round = Self {
+            seed,
+            verbose: options.verbose,
+            etcd,
+            holdfast,
+            generator: Generator::new(seed),
+            revision: 1,
+            past_watcher: None,
+            live: BTreeMap::new(),
+        };
+        let everything = WatchCreateRequest {
+            key: b"\0".as_slice().into(),
+            range_end: b"\0".as_slice().into(),
+            start_revision: 1,
+            prev_kv: true,
+            ..WatchCreateRequest::default()
+        };
+        round.open(WITNESS);
+        let created = round.ask_on_stream(WITNESS, RequestUnion::CreateRequest(everything)).await;
+        assert!(created.0.is_some() && created.1.is_some(), "the witness is let in: {created:?}");
+        round
+    }
+
+    async fn run(&mut self, requests: u64, report: &mut Report) -> Result<(), Box<Found>> {
+        for number in 1..=requests {
+            let step = self.generator.step();
+            if self.verbose {
+                eprintln!("{}/{number}: {step:?}", self.seed);
+            }
+            let differences = self.step(&step, report).await;
+            for difference in differences {
+                if let Some(known) = known(&difference) {
+                    report.note_known(known);
+                    continue;
+                }
+                return Err(Box::new(self.found(number, difference)));
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, requests: u64, difference: Difference) -> Found {
+        let mut logs = String::new();
+        for (name, side) in [("etcd", &mut self.etcd), ("holdfast", &mut self.holdfast)] {
+            if !side.is_running() {
+                logs.push_str(&format!("---- {name} has ended; the end of its log:\n{}\n", side.log()));
+            }
+        }
+        Found { seed: self.seed, requests, difference, logs }
+    }
+
+    async fn step(&mut self, step: &Step, report: &mut Report) -> Vec<Difference> {
+        match step {
+            Step::Ask(request) => {
+                let mut found = Vec::new();
+                // What a compaction drops, a watcher that is not that far yet would miss.
+                if matches!(request, Request::Compact(_)) {
+                    found.extend(self.settle(step).await);
+                }
+                let (etcd, holdfast) = tokio::join!(self.etcd.ask(request.clone()), self.holdfast.ask(request.clone()));
+                report.note(step.name(), !matches!(etcd, Answer::Given(_)));
+                self.revision = self.revision.max(etcd.revision().unwrap_or(0));
+                self.generator.learn(request, &etcd);
+                if etcd != holdfast {
+                    found.push(difference(step, Outcome::Answer(etcd), Outcome::Answer(holdfast)));
+                }
+                found
+            }
+            Step::Watch(watch) => {
+                report.note(step.name(), false);
+                self.watch(step, watch).await
+            }
+        }
+    }
+
+    async fn watch(&mut self, step: &Step, watch: &WatchStep) -> Vec<Difference> {
+        match watch {
+            WatchStep::Open { stream } => {
+                self.open(*stream);
+                Vec::new()
+            }
+            WatchStep::Create { stream, request } => self.create(step, *stream, request).await,
+            WatchStep::Cancel { stream, watch_id } => {
+                let mut found = self.settle(step).await;
+                // etcd says once more that it is canceled; Holdfast says nothing of a watcher that is gone.
+                if has_ended(&self.etcd.streams[stream], *watch_id) {
+                    return found;
+                }
+                let request = RequestUnion::CancelRequest(WatchCancelRequest { watch_id: *watch_id });
+                if self.live.remove(&(*stream, *watch_id)).is_none() {
+                    // No answer is due; one that comes is found when watchers are compared.
+                    self.send(*stream, request).await;
+                    return found;
+                }
+                let (etcd, holdfast) = self.ask_on_stream(*stream, request).await;
+                found.extend(differing_replies(step, etcd, holdfast));
+                found
+            }
+            WatchStep::Progress { stream } => {
+                let mut found = self.settle(step).await;
+                if self.has_progress(*stream) {
+                    let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
+                    let (etcd, holdfast) = self.ask_on_stream(*stream, request).await;
+                    found.extend(differing_replies(step, etcd, holdfast));
+                }
+                found
+            }
+            WatchStep::Settle => self.settle(step).await,
+            WatchStep::Close { stream } => {
+                let found = self.settle(step).await;
+                self.etcd.streams.remove(stream);
+                self.holdfast.streams.remove(stream);
+                self.live.retain(|(of, _), _| of != stream);
+                found
+            }
+        }
+    }
+
+    async fn create(&mut self, step: &Step, stream: usize, request: &WatchCreateRequest) -> Vec<Difference> {
+        // The id of a watcher that it ended is taken in etcd until the client cancels it.
+        if has_ended(&self.etcd.streams[&stream], request.watch_id) {
+            return Vec::new();
+        }
+        let (etcd, holdfast) = self.ask_on_stream(stream, RequestUnion::CreateRequest(request.clone())).await;
+        if let Some(created) = etcd.as_ref().filter(|reply| reply.created && !reply.canceled) {
+            self.live.insert((stream, created.watch_id), request.start_revision);
+        }
+        if request.start_revision != 0 {
+            self.past_watcher = Some(Instant::now());
+        }
+        differing_replies(step, etcd, holdfast).into_iter().collect()
+    }
+
+    /// etcd 3.5.1 says how far a stream is whatever its watchers wait for; Holdfast, as later versions, only once all
+    /// of them are that far, and not on a stream without any. Where both are bound to answer, the answers are compared.
+    fn has_progress(&self, stream: usize) -> bool {
+        let mut of_stream = self.live.iter().filter(|((of, _), _)| *of == stream).peekable();
+        of_stream.peek().is_some() && of_stream.all(|(_, start)| *start <= self.revision)
+    }
+
+    fn open(&mut self, stream: usize) {
+        self.etcd.open(stream);
+        self.holdfast.open(stream);
+    }
+
+    async fn send(&mut self, stream: usize, request: RequestUnion) {
+        for side in [&mut self.etcd, &mut self.holdfast] {
+            if let Some(stream) = side.streams.get_mut(&stream) {
+                stream.send(request.clone()).await;
+            }
+        }
+    }
+
+    async fn ask_on_stream(
+        &mut self,
+        stream: usize,
+        request: RequestUnion,
+    ) -> (Option<WatchResponse>, Option<WatchResponse>) {
+        self.send(stream, request).await;
+        let reply = async |side: &mut Side| match side.streams.get_mut(&stream) {
+            Some(open) => open.reply(&side.names, PATIENCE).await,
+            None => None,
+        };
+        tokio::join!(reply(&mut self.etcd), reply(&mut self.holdfast))
+    }
+
+    /// Waits until all watchers on both sides have been told the same, and all there is to tell.
+    async fn settle(&mut self, step: &Step) -> Vec<Difference> {
+        if let Some(created) = self.past_watcher.take() {
+            tokio::time::sleep(CATCH_UP.saturating_sub(created.elapsed())).await;
+        }
+        let begun = Instant::now();
+        let mut alike_before = false;
+        loop {
+            self.etcd.drain();
+            self.holdfast.drain();
+            let is_alike = self.witnesses_are_there() && self.are_alike();
+            // Twice in a row: what was under way to a watcher when the witness heard of it is there by then.
+            if is_alike && alike_before {
+                self.forget_ended();
+                return Vec::new();
+            }
+            alike_before = is_alike;
+            if begun.elapsed() > SETTLE {
+                return self.differing_streams(step);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn witnesses_are_there(&self) -> bool {
+        [&self.etcd, &self.holdfast].iter().all(|side| newest_told(&side.streams[&WITNESS]) >= self.revision)
+            || self.revision == 1
+    }
+
+    fn are_alike(&self) -> bool {
+        let pairs = self.etcd.streams.values().zip(self.holdfast.streams.values());
+        pairs.into_iter().all(|(one, other)| {
+            one.told == other.told && one.ended.is_none() && other.ended.is_none() && !has_unasked(one, other)
+        })
+    }
+
+    /// Watchers that the server ended.
+    fn forget_ended(&mut self) {
+        let streams = &self.etcd.streams;
+        self.live.retain(|(stream, id), _| streams.get(stream).is_none_or(|stream| !has_ended(stream, *id)));
+    }
+
+    fn differing_streams(&self, step: &Step) -> Vec<Difference> {
+        let told = |side: &Side, other: &Side| {
+            let differing = side.streams.iter().flat_map(|(number, stream)| {
+                let others = &other.streams[number].told;
+                let differing = stream.told.iter().filter(move |(id, told)| others.get(id) != Some(told));
+                differing.map(move |(id, told)| (*number, *id, told.clone()))
+            });
+            differing.collect::<Vec<_>>()
+        };
+        let (etcd, holdfast) = (told(&self.etcd, &self.holdfast), told(&self.holdfast, &self.etcd));
+        if !etcd.is_empty() || !holdfast.is_empty() {
+            return vec![difference(step, Outcome::Told(etcd), Outcome::Told(holdfast))];
+        }
+        let unasked = |side: &Side| side.streams.values().find_map(|stream| stream.unasked().first().cloned());
+        let (one, other) = (unasked(&self.etcd), unasked(&self.holdfast));
+        if one.is_some() || other.is_some() {
+            return differing_replies(step, one, other).into_iter().collect();
+        }
+        let ended = |side: &Side| {
+            side.streams.iter().map(|(number, stream)| (*number, stream.ended.clone())).collect::<Vec<_>>()
+        };
+        vec![difference(step, Outcome::Ended(ended(&self.etcd)), Outcome::Ended(ended(&self.holdfast)))]
+    }
+}
+
+fn has_ended(stream: &Stream, watcher: i64) -> bool {
+    matches!(stream.told.get(&watcher).and_then(|told| told.last()), Some(Told::Ended { .. }))
+}
+
+fn has_unasked(one: &Stream, other: &Stream) -> bool {
+    !one.unasked().is_empty() || !other.unasked().is_empty()
+}
+
+fn newest_told(stream: &Stream) -> i64 {
+    let newest = stream.told.values().flatten().rev().find_map(|told| match told {
+        Told::Event(event) => event.kv.as_ref().map(|kv| kv.mod_revision),
+        Told::Ended { .. } => None,
+    });
+    newest.unwrap_or(1)
+}
+
+fn differing_replies(step: &Step, etcd: Option<WatchResponse>, holdfast: Option<WatchResponse>) -> Option<Difference> {
+    let boxed = |reply: Option<WatchResponse>| Outcome::WatchReply(reply.map(Box::new));
+    (etcd != holdfast).then(|| difference(step, boxed(etcd), boxed(holdfast)))
+}
+
+fn difference(step: &Step, etcd: Outcome, holdfast: Outcome) -> Difference {
+    Difference { step: step.clone(), etcd, holdfast }
+}
