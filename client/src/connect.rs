@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
-use crate::Options;
+use crate::{Options, dial};
 
 /// Flow control windows. A watch that nobody reads may fill its own window; the connection's has to be much larger,
 /// or a few such watches would stop every other request on it.
@@ -42,7 +42,7 @@ pub fn not_connected(reason: impl std::fmt::Display) -> Status {
     Status::new(Code::Unavailable, format!("{NO_CONNECTION}: {reason}"))
 }
 
-/// The real thing: HTTP/2 over TCP.
+/// The real thing: HTTP/2 over TCP, inside TLS where the address says `https`.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
     options: Options,
@@ -57,8 +57,8 @@ impl TcpConnector {
 
 impl Connector for TcpConnector {
     fn connect(&self, address: &str) -> BoxFuture<'static, Result<Channel, Status>> {
-        let url = url_of(address);
         let options = self.options.clone();
+        let url = if options.tls.is_some() { secure_url_of(address) } else { url_of(address) };
         Box::pin(async move {
             let endpoint = tonic::transport::Endpoint::from_shared(url)
                 .map_err(|error| not_connected(describe(&error)))?
@@ -69,7 +69,14 @@ impl Connector for TcpConnector {
                 .http2_keep_alive_interval(options.keep_alive_interval)
                 .keep_alive_timeout(options.keep_alive_timeout)
                 .keep_alive_while_idle(true);
-            let channel = endpoint.connect().await.map_err(|error| not_connected(describe(&error)))?;
+            let connected = match endpoint.uri().scheme_str() {
+                Some("https") => {
+                    let tls = options.tls.unwrap_or_default();
+                    endpoint.connect_with_connector(tower::service_fn(move |uri| dial::connect(uri, tls.clone()))).await
+                }
+                _ => endpoint.connect().await,
+            };
+            let channel = connected.map_err(|error| not_connected(describe(&error)))?;
             Ok(Channel::new(channel.map_err(status_of)))
         })
     }
@@ -79,6 +86,11 @@ impl Connector for TcpConnector {
 #[must_use]
 pub(crate) fn url_of(address: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
+/// The same for a client that was told how to speak TLS.
+fn secure_url_of(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("https://{address}") }
 }
 
 /// tonic's channel reconnects by itself; where that fails, the request was never sent, and the error says so

@@ -117,6 +117,11 @@
 //! [`Lock::token`] is the fencing token, for whatever else the lock protects. [`Client::campaign`], [`Client::leader`]
 //! and [`Client::observe`] are the same for elections.
 //!
+//! # TLS
+//!
+//! Endpoints whose URL says `https` are spoken to with TLS. [`Tls`] says whom to believe and what to show; without it,
+//! the authorities of the machine are believed, and nothing is shown.
+//!
 //! # Finding the way
 //!
 //! Connections are made when first needed. Reads stick to one endpoint, chosen at random, as long as it works;
@@ -128,6 +133,7 @@ mod call;
 mod client;
 mod cluster;
 mod connect;
+mod dial;
 mod election;
 mod endpoints;
 mod error;
@@ -142,6 +148,7 @@ mod range;
 pub mod retry;
 mod rt;
 mod session;
+mod tls;
 mod topology;
 mod txn;
 mod watch;
@@ -161,6 +168,7 @@ pub use maintenance::SavedSnapshot;
 pub use options::{KEEP_ALIVE_INTERVAL_MIN, Options};
 pub use range::prefix_end;
 pub use session::Session;
+pub use tls::Tls;
 pub use tonic::Code;
 pub use txn::{Compare, Number, Op, Subject, Txn, Value};
 pub use watch::{Update, Watch, WatchBuilder};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, Tls};
 
 /// Servers of etcd's kind close the connection of a client that pings more often than this.
 pub const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub struct Options {
     /// How often the list of endpoints is replaced by the client URLs of the cluster's members. `None`: never; the
     /// endpoints stay as given.
     pub sync_members_every: Option<Duration>,
+    /// How to speak TLS. `None`: with the authorities of the machine, where an endpoint says `https`.
+    pub tls: Option<Tls>,
     /// Largest answer accepted, in bytes.
     pub response_bytes_max: usize,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             keep_alive_interval: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(5),
             sync_members_every: None,
+            tls: None,
             response_bytes_max: 256 * 1024 * 1024,
         }
     }
@@ -60,6 +63,6 @@ impl Options {
         if self.sync_members_every == Some(zero) {
             return Err(Error::Usage("sync_members_every is zero; use None to switch it off".into()));
         }
-        Ok(())
+        self.tls.as_ref().map_or(Ok(()), Tls::check)
     }
 }

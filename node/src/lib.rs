@@ -9,7 +9,7 @@
 //!   4  state watch  commands become effects; effects become events
 //!   3  mvcc lease   keys with a history; leases
 //!   2  storage wal  the state's engine; the Raft log
-//!   1  types codec env rt metrics   words, bytes, disk, runtime, counters
+//!   1  types codec env rt metrics tls   words, bytes, disk, runtime, counters, certificates
 //! ```
 //!
 //! A module uses the layers below it. [`node`] is the composition root, and builds them bottom-up. How one put travels
@@ -32,6 +32,7 @@ pub mod rt;
 pub mod settings;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod types;
 pub mod wal;
 pub mod watch;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::gateway::Access;
 use crate::ops::{AutoCompaction, Learners};
 use crate::raft::Timing;
-use crate::types::Limits;
+use crate::types::{Limits, TlsSettings};
 use crate::wal::LogOptions;
 
 /// Whether a node founds a cluster or joins one.
@@ -46,4 +46,5 @@ pub struct Settings {
     pub watch_progress_interval: Duration,
     /// Which web pages may ask over HTTP, and for which hosts.
     pub access: Access,
+    pub tls: TlsSettings,
 }

@@ -29,6 +29,9 @@ const CLUSTER: &str = "Cluster";
 const TIMING: &str = "Timing";
 const LIMITS: &str = "Limits";
 const HISTORY: &str = "History and watches";
+const CLIENT_TLS: &str = "TLS of the client port (URLs with https)";
+const PEER_TLS: &str = "TLS between members (URLs with https)";
+const TLS: &str = "TLS of both";
 const LOGGING: &str = "Logging";
 const COMPATIBILITY: &str = "Accepted so that etcd's start scripts work, without effect";
 
@@ -124,6 +127,40 @@ pub const SETTINGS: &[Setting] = &[
         "watch-progress-notify-interval",
         "How often quiet watchers that asked for it hear how far they are [default: 10m]",
     ),
+    value(CLIENT_TLS, "cert-file", "FILE", "Certificate that clients are shown, with its chain, in PEM"),
+    value(CLIENT_TLS, "key-file", "FILE", "Its private key"),
+    value(CLIENT_TLS, "trusted-ca-file", "FILE", "Authorities that clients' certificates must come from, in PEM"),
+    switch(CLIENT_TLS, "client-cert-auth", "Clients need a certificate; its common name says which user they are"),
+    value(CLIENT_TLS, "client-crl-file", "FILE", "Clients' certificates that are revoked, as PEM or DER"),
+    value(CLIENT_TLS, "client-cert-allowed-hostname", "HOSTS", "Only certificates good for one of these connect"),
+    switch(CLIENT_TLS, "auto-tls", "Make a certificate at each start, which nobody can verify; for trials"),
+    value(CLIENT_TLS, "client-cert-file", "FILE", "Checked and watched; nothing here connects to the client port"),
+    value(CLIENT_TLS, "client-key-file", "FILE", "Its private key"),
+    value(PEER_TLS, "peer-cert-file", "FILE", "Certificate that other members are shown, with its chain, in PEM"),
+    value(PEER_TLS, "peer-key-file", "FILE", "Its private key"),
+    value(
+        PEER_TLS,
+        "peer-trusted-ca-file",
+        "FILE",
+        "Authorities that members' certificates must come from [default: those of the machine, for outgoing \
+         connections]",
+    ),
+    switch(PEER_TLS, "peer-client-cert-auth", "Members that connect need a certificate"),
+    value(PEER_TLS, "peer-crl-file", "FILE", "Members' certificates that are revoked, as PEM or DER"),
+    value(PEER_TLS, "peer-cert-allowed-cn", "NAMES", "Only certificates with one of these common names connect"),
+    value(PEER_TLS, "peer-cert-allowed-hostname", "HOSTS", "Only certificates good for one of these connect"),
+    switch(PEER_TLS, "peer-auto-tls", "Make a certificate at each start, and verify nobody; for trials"),
+    value(
+        PEER_TLS,
+        "peer-client-cert-file",
+        "FILE",
+        "Certificate for connections to other members [default: --peer-cert-file]",
+    ),
+    value(PEER_TLS, "peer-client-key-file", "FILE", "Its private key"),
+    value(TLS, "tls-min-version", "TLS1.2|TLS1.3", "Oldest version that is spoken [default: TLS1.2]"),
+    value(TLS, "tls-max-version", "TLS1.2|TLS1.3", "Newest version that is spoken [default: TLS1.3]"),
+    value(TLS, "cipher-suites", "SUITES", "Suites that are offered, by IANA's names [default: all that are safe]"),
+    value(TLS, "self-signed-cert-validity", "YEARS", "How long certificates of --auto-tls last [default: 1]"),
     value(LOGGING, "log-level", "LEVEL", "error, warn, info, debug, trace, or module=level,... [default: info]"),
     value(LOGGING, "log-format", "json|console", "json has the keys of etcd's log lines [default: json]"),
     value(
@@ -180,7 +217,7 @@ mod tests {
         assert_eq!(nearest("election-timout"), Some("election-timeout"));
         assert_eq!(nearest("listen-client-url"), Some("listen-client-urls"));
         assert_eq!(nearest("data_dir"), Some("data-dir"));
-        assert_eq!(nearest("cert-file"), None);
+        assert_eq!(nearest("discovery-srv"), None);
     }
 
     #[test]

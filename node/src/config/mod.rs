@@ -24,6 +24,7 @@ mod manner;
 mod settle;
 mod sources;
 mod strangers;
+mod tls;
 mod urls;
 mod values;
 mod web;

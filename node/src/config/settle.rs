@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::catalogue::{SETTINGS, is_without_effect, setting};
 use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
-use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, urls, values, web};
+use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, tls, urls, values, web};
 use crate::gateway::Access;
 use crate::ops::{AutoCompaction, Learners};
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
@@ -32,6 +32,8 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         Some(given) => reader.parse("initial-cluster", given, initial_cluster::parse)?,
         None => [(name.clone(), addresses.advertise_peer.clone())].into(),
     };
+    let mut remarks = remarks(sources);
+    let tls = tls::tls(&reader, &addresses, &initial_cluster, &mut remarks)?;
     initial_cluster::check_own(&initial_cluster, &name, &addresses.advertise_peer).map_err(ConfigError::Conflict)?;
     let data_dir = reader.read("data-dir", &sources.manner().data_dir(&name), path)?;
     let wal_dir = match sources.get("wal-dir") {
@@ -60,9 +62,9 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         },
         learners: reader.read("auto-promote-learners", "false", learners)?,
         watch_progress_interval: reader.duration("watch-progress-notify-interval", WATCH_PROGRESS_INTERVAL)?,
+        tls,
         name,
     };
-    let mut remarks = remarks(sources);
     for name in ["strict-reconfig-check", "pre-vote"] {
         remarks.extend(always_on(&reader, name)?);
     }
@@ -70,12 +72,12 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
 }
 
 /// Reads settings and names them where they are wrong.
-struct Reader<'s> {
-    sources: &'s Sources,
+pub(super) struct Reader<'s> {
+    pub(super) sources: &'s Sources,
 }
 
 impl Reader<'_> {
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         name: &str,
         default: &str,
@@ -92,7 +94,7 @@ impl Reader<'_> {
         }
     }
 
-    fn parse<T>(
+    pub(super) fn parse<T>(
         &self,
         name: &str,
         given: &Given,
@@ -106,7 +108,7 @@ impl Reader<'_> {
         })
     }
 
-    fn number(&self, name: &str, default: u64, least: u64, most: u64) -> Result<u64, ConfigError> {
+    pub(super) fn number(&self, name: &str, default: u64, least: u64, most: u64) -> Result<u64, ConfigError> {
         self.read(name, &default.to_string(), |text| values::number(text, least, most))
     }
 
@@ -127,10 +129,10 @@ impl Reader<'_> {
     }
 }
 
-struct Addresses {
-    listen_client: Vec<String>,
-    listen_peer: Vec<String>,
-    listen_metrics: Vec<String>,
+pub(super) struct Addresses {
+    pub(super) listen_client: Vec<String>,
+    pub(super) listen_peer: Vec<String>,
+    pub(super) listen_metrics: Vec<String>,
     advertise_client: Vec<String>,
     advertise_peer: Vec<String>,
 }

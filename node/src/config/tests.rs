@@ -136,7 +136,7 @@ fn bad_settings_are_refused_with_what_is_expected() {
         (&[("listen-client-urls", "localhost:2379")], "http://"),
         (&[("listen-client-urls", "http://localhost")], "names no port"),
         (&[("listen-client-urls", "http://example.com:2379")], "is a name"),
-        (&[("listen-client-urls", "https://127.0.0.1:2379")], "does not have: use http"),
+        (&[("listen-client-urls", "ftp://127.0.0.1:2379")], "no http:// or https://"),
         (&[("listen-client-urls", "http://127.0.0.1:2379/x")], "behind the port"),
         (&[("listen-client-urls", "")], "--listen-client-urls is \"\""),
         (&[("listen-client-urls", "http://127.0.0.1:1,http://127.0.0.1:1")], "stands twice"),
@@ -233,4 +233,74 @@ fn what_etcd_has_and_we_have_not_is_said_or_refused() {
     assert_eq!(as_etcd(&[("force-new-cluster", "false"), ("proxy", "off")]).unwrap().remarks, Vec::<String>::new());
     let said = as_etcd(&[("force-new-cluster", "true")]).unwrap_err().to_string();
     assert!(said.contains("--force-new-cluster") && said.contains("make-mirror"), "{said}");
+}
+
+const HTTPS: (&str, &str) = ("listen-client-urls", "https://127.0.0.1:2379");
+const PEER_HTTPS: (&str, &str) = ("listen-peer-urls", "https://127.0.0.1:2380");
+
+#[test]
+fn tls_is_read_for_each_port() {
+    use crate::types::{AllowedNames, ClientCertificates, KeyPairFiles, OwnCertificate, TlsVersion};
+    let settings = with(&[
+        HTTPS,
+        PEER_HTTPS,
+        ("cert-file", "/c.pem"),
+        ("key-file", "/k.pem"),
+        ("client-cert-auth", "true"),
+        ("trusted-ca-file", "/ca.pem"),
+        ("peer-auto-tls", "true"),
+        ("peer-trusted-ca-file", "/peers.pem"),
+        ("peer-cert-allowed-cn", "n1, n2"),
+        ("tls-min-version", "TLS1.3"),
+    ])
+    .settings;
+    let tls = &settings.tls;
+    let pair = KeyPairFiles { certificate: PathBuf::from("/c.pem"), key: PathBuf::from("/k.pem") };
+    assert_eq!(tls.client.own, OwnCertificate::Files(pair));
+    assert_eq!(tls.client.clients, ClientCertificates::RequiredAndNaming);
+    assert_eq!(tls.peer.own, OwnCertificate::SelfSigned);
+    assert_eq!(tls.peer.clients, ClientCertificates::Required, "authorities alone are reason enough, as in etcd");
+    assert_eq!(tls.peer.allowed, AllowedNames::CommonNames(vec!["n1".to_owned(), "n2".to_owned()]));
+    assert_eq!((tls.oldest, tls.newest), (TlsVersion::V1_3, TlsVersion::V1_3));
+    assert_eq!(settings.advertise_client_urls, ["https://127.0.0.1:2379"]);
+}
+
+#[test]
+fn certificates_without_https_are_remarked_and_not_read() {
+    let config = with(&[("cert-file", "/none.pem"), ("key-file", "/none-key.pem")]);
+    assert_eq!(config.settings.tls, crate::types::TlsSettings::default());
+    assert_eq!(config.remarks.len(), 1);
+    assert!(config.remarks[0].contains("http://localhost:2379 is served without TLS"), "{:?}", config.remarks);
+}
+
+#[test]
+fn what_makes_no_sense_of_tls_is_refused() {
+    type Row = (&'static [(&'static str, &'static str)], &'static str);
+    let rows: &[Row] = &[
+        (&[HTTPS], "give --cert-file and --key-file, or --auto-tls"),
+        (&[PEER_HTTPS], "give --peer-cert-file and --peer-key-file"),
+        (&[HTTPS, ("cert-file", "/c.pem")], "without its key: give --key-file"),
+        (&[HTTPS, ("key-file", "/k.pem")], "without its certificate: give --cert-file"),
+        (&[HTTPS, ("auto-tls", "true"), ("client-cert-auth", "true")], "give --trusted-ca-file"),
+        (&[HTTPS, ("auto-tls", "true"), ("client-crl-file", "/crl.pem")], "nobody is asked for one"),
+        (&[PEER_HTTPS, ("peer-auto-tls", "true"), ("peer-cert-allowed-cn", "n1")], "nobody is asked for one"),
+        (&[("peer-cert-allowed-cn", "n1"), ("peer-cert-allowed-hostname", "n1")], "both given"),
+        (&[("tls-min-version", "TLS1.1")], "TLS1.2 or TLS1.3"),
+        (&[("tls-min-version", "TLS1.3"), ("tls-max-version", "TLS1.2")], "no version is left"),
+        (&[("cipher-suites", "TLS_ROT13")], "TLS_ROT13 is not known"),
+        (&[("cipher-suites", "TLS_RSA_WITH_RC4_128_SHA")], "not safe"),
+        (
+            &[("cipher-suites", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), ("tls-min-version", "TLS1.3")],
+            "suites of TLS 1.2 alone",
+        ),
+        (&[("self-signed-cert-validity", "0")], "from 1 to 100"),
+    ];
+    for (flags, expected) in rows {
+        let said = refusal(flags);
+        assert!(said.contains(expected), "{flags:?}: {said}");
+    }
+    let both = "TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    let config = with(&[("cipher-suites", both)]);
+    assert_eq!(config.settings.tls.cipher_suites, ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    assert!(config.remarks[0].contains("TLS_RSA_WITH_RC4_128_SHA"), "{:?}", config.remarks);
 }

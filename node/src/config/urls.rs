@@ -17,9 +17,8 @@ fn address(url: &str, wanted: &str) -> Result<Address, Expected> {
     let wrong = |why: &str| Expected(format!("{wanted}; {url:?} {why}"));
     let uri: http::Uri = url.parse().map_err(|_| wrong("is no URL"))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(wrong("asks for TLS, which this version does not have: use http")),
-        _ => return Err(wrong("has no http:// in front")),
+        Some("http" | "https") => {}
+        _ => return Err(wrong("has no http:// or https:// in front")),
     }
     if uri.path() != "/" || uri.query().is_some() {
         return Err(wrong("has something behind the port"));
@@ -77,6 +76,11 @@ pub fn advertise(text: &str) -> Result<Vec<String>, Expected> {
     }
     refuse_twice(&urls)?;
     Ok(urls)
+}
+
+/// Whether a URL asks for TLS.
+pub fn is_https(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// Whether others could use what we listen on: not if it says "any address".

@@ -21,6 +21,7 @@ mod process;
 mod raft;
 mod space;
 mod state;
+mod tls;
 
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
@@ -33,6 +34,7 @@ pub use peer::{OnePeerMetrics, PeerMetrics};
 pub use raft::RaftMetrics;
 pub use space::SpaceMetrics;
 pub use state::StateMetrics;
+pub use tls::TlsMetrics;
 
 use facts::FactGauges;
 
@@ -58,6 +60,7 @@ pub struct Metrics {
     pub space: SpaceMetrics,
     pub state: StateMetrics,
     pub peers: PeerMetrics,
+    pub tls: TlsMetrics,
     facts: FactGauges,
 }
 
@@ -72,6 +75,7 @@ impl Metrics {
             space: SpaceMetrics::register(&registry),
             state: StateMetrics::register(&registry),
             peers: PeerMetrics::register(&registry),
+            tls: TlsMetrics::register(&registry),
             facts: FactGauges::register(&registry, identity),
             registry,
         }

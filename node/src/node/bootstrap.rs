@@ -94,17 +94,17 @@ fn founding(settings: &Settings) -> Founding {
 }
 
 /// Decides who this node is, for the first time.
-pub async fn decide(settings: &Settings) -> Result<Identity, BootstrapError> {
+pub async fn decide(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
     match settings.initial_cluster_state {
-        ClusterState::New => found(settings).await,
-        ClusterState::Existing => join(settings).await,
+        ClusterState::New => found(settings, tls).await,
+        ClusterState::Existing => join(settings, tls).await,
     }
 }
 
-async fn found(settings: &Settings) -> Result<Identity, BootstrapError> {
+async fn found(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
     let member = member_id_of(&settings.advertise_peer_urls, &settings.initial_cluster_token, None);
     let cluster = founding(settings).cluster;
-    let answers = ask_others(settings).await;
+    let answers = ask_others(settings, tls).await;
     // It would wait for ever for votes that the others refuse, or with enough strangers like it found a second cluster.
     if let Some((url, hello)) = answers.iter().find(|(_, hello)| hello.cluster_id != cluster.0) {
         let found = ClusterId(hello.cluster_id);
@@ -118,11 +118,11 @@ async fn found(settings: &Settings) -> Result<Identity, BootstrapError> {
     Ok(Identity { cluster, member, name: settings.name.clone() })
 }
 
-async fn join(settings: &Settings) -> Result<Identity, BootstrapError> {
+async fn join(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
     let mine = &settings.advertise_peer_urls;
     let mut unknown_in = None;
     for _ in 0..JOIN_ATTEMPTS {
-        let answers: Vec<_> = ask_others(settings).await.into_iter().map(|(_, hello)| hello).collect();
+        let answers: Vec<_> = ask_others(settings, tls).await.into_iter().map(|(_, hello)| hello).collect();
         if let [first, rest @ ..] = answers.as_slice() {
             if let Some(other) = rest.iter().find(|other| other.cluster_id != first.cluster_id) {
                 let (first, second) = (ClusterId(first.cluster_id), ClusterId(other.cluster_id));
@@ -154,10 +154,10 @@ fn other_urls(settings: &Settings) -> Vec<String> {
 }
 
 /// Asks every other member of `--initial-cluster` who it is. Those that do not answer are left out.
-async fn ask_others(settings: &Settings) -> Vec<(String, HelloResponse)> {
+async fn ask_others(settings: &Settings, tls: &rt::PeerTls) -> Vec<(String, HelloResponse)> {
     let urls = other_urls(settings);
     let asks = urls.iter().map(|url| async move {
-        let mut client = work_client(rt::connect(url).ok()?);
+        let mut client = work_client(rt::connect(url, tls).ok()?);
         let answer = rt::timeout(HELLO_DEADLINE, client.hello(HelloRequest {})).await.ok()?.ok()?;
         Some((url.clone(), answer.into_inner()))
     });

@@ -7,6 +7,7 @@ use super::identity::IdentityError;
 use crate::mvcc::ReadError;
 use crate::raft::RaftStopped;
 use crate::storage::EngineError;
+use crate::tls::TlsError;
 use crate::types::LogId;
 use crate::wal::OpenError;
 
@@ -42,6 +43,13 @@ pub enum StartError {
     Raft(#[from] RaftStopped),
     #[error("{url}: cannot listen: {source}; is another process using the port, or is the address not this machine's?")]
     Listen { url: String, source: std::io::Error },
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error(
+        "{url} asks for TLS, and there is no certificate for it: give --cert-file and --key-file, or for peers \
+             --peer-cert-file and --peer-key-file; --auto-tls and --peer-auto-tls are for trials"
+    )]
+    NoCertificate { url: String },
     #[error("{path}: {source}; check that the directory exists, is writable, and belongs to the user that runs this")]
     Directory { path: PathBuf, source: std::io::Error },
 }

@@ -36,10 +36,11 @@ use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
 use crate::settings::Settings;
 use crate::state;
 use crate::storage::{Recent, Store};
+use crate::tls::NodeTls;
 use crate::watch::Hub;
 use crate::{admin, api, gateway};
-use opening::{OpenedAll, Who, open_all, who_am_i};
-use serving::{Listeners, Served, Serving};
+use opening::{OpenedAll, open_all, who_am_i};
+use serving::{Listeners, Served, Serving, own_hosts};
 
 /// How long a stopping node may take to hand leadership over.
 const HAND_OVER_MS: u64 = 2_000;
@@ -65,8 +66,10 @@ impl Node {
     /// Opens everything, takes the ports, and joins the cluster. Returns when requests are taken; a leader may not have
     /// been elected yet.
     pub async fn start(settings: Settings, io: Io) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&settings).await?;
-        let who = who_am_i(&settings, &io).await?;
+        let tls = NodeTls::open(&settings.tls, &own_hosts(&settings), &settings.data_dir, &io.disk).await?;
+        let dial = tls.dial();
+        let listeners = Listeners::bind(&settings, &tls).await?;
+        let who = who_am_i(&settings, &io, &dial).await?;
         tracing::info!(
             name = settings.name,
             zone = settings.zone,
@@ -82,7 +85,9 @@ impl Node {
             etcd_version: api::ETCD_VERSION,
             holdfast_version: api::HOLDFAST_VERSION,
         });
-        let ops = build(&settings, &io, &who, opened, &metrics).await?;
+        tls.watch(&metrics.tls);
+        let peers = Peers::new(who.identity.cluster, who.identity.member, dial);
+        let ops = build(&settings, &io, peers, opened, &metrics).await?;
 
         let (stopping, stopping_seen) = rt::watch::channel(false);
         let options = api::Options {
@@ -161,13 +166,12 @@ impl Node {
 async fn build(
     settings: &Settings,
     io: &Io,
-    who: &Who,
+    peers: Peers,
     opened: OpenedAll,
     metrics: &Metrics,
 ) -> Result<Ops, StartError> {
     let lease_epoch = rt::now();
     let (applied_seen, applied) = rt::watch::channel(opened.applied.unwrap_or_default());
-    let peers = Peers::new(who.identity.cluster, who.identity.member);
     let leases = Arc::new(Mutex::new(opened.leases));
     let hub = Hub::new(opened.revision, settings.limits.clone());
     let holes = Arc::new(Mutex::new(opened.holes));
@@ -230,6 +234,8 @@ async fn publish(ops: Ops, settings: Settings, say_ready: rt::watch::Sender<bool
     for url in &settings.listen_client_urls {
         if let Some(address) = url.strip_prefix("http://") {
             tracing::info!(address, "serving client traffic insecurely; this is strongly discouraged!");
+        } else if let Some(address) = url.strip_prefix("https://") {
+            tracing::info!(address, "serving client traffic securely");
         }
     }
     // Nobody may wait for it.

@@ -23,7 +23,7 @@ pub struct Who {
     pub first_members: Option<BTreeMap<u64, Member>>,
 }
 
-pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
+pub async fn who_am_i(settings: &Settings, io: &Io, tls: &rt::PeerTls) -> Result<Who, StartError> {
     let disk = Arc::clone(&io.disk);
     let data_dir = settings.data_dir.clone();
     let known = blocking_disk(move || {
@@ -41,7 +41,7 @@ pub async fn who_am_i(settings: &Settings, io: &Io) -> Result<Who, StartError> {
         let first_members = bootstrap::first_members(settings, &identity);
         return Ok(Who { identity, first_members });
     }
-    let identity = bootstrap::decide(settings).await?;
+    let identity = bootstrap::decide(settings, tls).await?;
     let (disk, data_dir, to_store) = (Arc::clone(&io.disk), settings.data_dir.clone(), identity.clone());
     blocking_disk(move || Ok(to_store.store(disk.as_ref(), &data_dir)?)).await?;
     let first_members = bootstrap::first_members(settings, &identity);

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::StartError;
 use crate::rt;
 use crate::settings::Settings;
+use crate::tls::{NodeTls, OwnHosts};
 
 /// The ports of one node.
 pub struct Listeners {
@@ -20,11 +21,12 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub async fn bind(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn bind(settings: &Settings, tls: &NodeTls) -> Result<Self, StartError> {
+        let (client, peer) = (tls.client(), tls.peer());
         Ok(Self {
-            peer: bind_all(&settings.listen_peer_urls).await?,
-            client: bind_all(&settings.listen_client_urls).await?,
-            metrics: bind_all(&settings.listen_metrics_urls).await?,
+            peer: bind_all(&settings.listen_peer_urls, peer.as_ref()).await?,
+            client: bind_all(&settings.listen_client_urls, client.as_ref()).await?,
+            metrics: bind_all(&settings.listen_metrics_urls, client.as_ref()).await?,
         })
     }
 }
@@ -86,14 +88,45 @@ impl Serving {
     }
 }
 
-async fn bind_all(urls: &[String]) -> Result<Vec<rt::BoundListener>, StartError> {
+/// Takes the ports of `urls`. Those that say `https` get `tls`.
+async fn bind_all(urls: &[String], tls: Option<&rt::ServerTls>) -> Result<Vec<rt::BoundListener>, StartError> {
     let mut listeners = Vec::with_capacity(urls.len());
     for url in urls {
         let failed = |source| StartError::Listen { url: url.clone(), source };
         let address = address_of(url).map_err(failed)?;
-        listeners.push(rt::bind(address).await.map_err(failed)?);
+        let tls = match (url.starts_with("https://"), tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls.clone()),
+            (true, None) => return Err(StartError::NoCertificate { url: url.clone() }),
+        };
+        listeners.push(rt::bind(address, tls).await.map_err(failed)?);
     }
     Ok(listeners)
+}
+
+/// What a certificate of this node's own making is good for: wherever it listens, and wherever others are sent.
+pub fn own_hosts(settings: &Settings) -> OwnHosts {
+    OwnHosts {
+        client: hosts_of(&[
+            &settings.listen_client_urls,
+            &settings.listen_metrics_urls,
+            &settings.advertise_client_urls,
+        ]),
+        peer: hosts_of(&[&settings.listen_peer_urls, &settings.advertise_peer_urls]),
+    }
+}
+
+fn hosts_of(urls: &[&[String]]) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for url in urls.iter().flat_map(|urls| urls.iter()) {
+        let uri: Option<http::Uri> = url.parse().ok();
+        let Some(host) = uri.as_ref().and_then(http::Uri::host) else { continue };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
 }
 
 /// The socket address that a URL names.

@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_connection_follows_its_member_to_a_new_address() {
-        let peers = Peers::new(ClusterId(1), MemberId(1));
+        let peers = Peers::new(ClusterId(1), MemberId(1), rt::PeerTls::default());
         let metrics = Metrics::new(&Identity::default());
         let network = Network::new(peers.clone(), metrics.raft, metrics.peers);
         let at = |url: &str| Member { peer_urls: vec![url.to_owned()], ..Member::default() };

@@ -38,6 +38,7 @@ pub struct Peers {
 struct Inner {
     cluster: ClusterId,
     me: MemberId,
+    tls: rt::PeerTls,
     channels: Mutex<BTreeMap<(String, Purpose), rt::Channel>>,
     /// Where each member listens, as of the newest membership known here. Replication that runs looks here before each
     /// attempt: openraft keeps a connection when only its member's addresses change.
@@ -45,9 +46,10 @@ struct Inner {
 }
 
 impl Peers {
-    pub fn new(cluster: ClusterId, me: MemberId) -> Self {
+    /// `tls` is for the members whose URL says `https`.
+    pub fn new(cluster: ClusterId, me: MemberId, tls: rt::PeerTls) -> Self {
         let (channels, addresses) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { cluster, me, channels, addresses }) }
+        Self { inner: Arc::new(Inner { cluster, me, tls, channels, addresses }) }
     }
 
     pub fn me(&self) -> MemberId {
@@ -105,7 +107,7 @@ impl Peers {
         if let Some(channel) = channels.get(&(url.to_owned(), purpose)) {
             return Ok(channel.clone());
         }
-        let channel = rt::connect(url)?;
+        let channel = rt::connect(url, &self.inner.tls)?;
         channels.insert((url.to_owned(), purpose), channel.clone());
         Ok(channel)
     }
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_newest_addresses_count() {
-        let peers = Peers::new(ClusterId(1), MemberId(1));
+        let peers = Peers::new(ClusterId(1), MemberId(1), rt::PeerTls::default());
         let at = |url: &str| vec![url.to_owned()];
         assert!(peers.addresses_of(2).is_empty());
         peers.set_address(2, at("http://old"));

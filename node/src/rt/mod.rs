@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-mod net;
+pub mod net;
 
 #[cfg(not(madsim))]
 mod real;
@@ -36,7 +36,7 @@ pub mod nemesis {
     pub use super::sim::{bump_wall, set_blocking_pause, set_clock_rate};
 }
 
-pub use net::{BoundListener, Channel, bind, connect, serve};
+pub use net::{BoundListener, Channel, ClientCertificate, PeerTls, ServerTerms, ServerTls, bind, connect, serve};
 pub use world::{
     Elapsed, Instant, JoinHandle, Rt, Sleep, Timeout, blocking, on_worker, sleep, spawn, spawn_worker, timeout,
     wall_unix_ms, yield_now,

@@ -9,9 +9,11 @@ mod limits;
 mod naming;
 pub mod queue;
 mod range;
+mod tls;
 
 pub use checksum::value_checksum;
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, Revision, Vote};
 pub use limits::Limits;
 pub use naming::{cluster_id_of, member_id_of};
 pub use range::{KeyRange, RangeEnd};
+pub use tls::{AllowedNames, ClientCertificates, KeyPairFiles, OwnCertificate, PortTls, TlsSettings, TlsVersion};

@@ -13,7 +13,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::server::{self, Server};
 
 fn channel(server: &Server) -> rt::Channel {
-    rt::connect(&format!("http://{}", server.web.address)).unwrap()
+    rt::connect(&format!("http://{}", server.web.address), &rt::PeerTls::default()).unwrap()
 }
 
 fn about(service: &str) -> HealthCheckRequest {

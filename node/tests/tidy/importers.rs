@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         paths: &["openraft", "openraft_rt", "openraft_rt_tokio"],
         allowed: &["raft/", "rt/"],
@@ -56,6 +56,12 @@ const RULES: [Rule; 13] = [
             "main.rs",
         ],
         why: "layers 1 to 4 are plain synchronous code that is given its time: it replays the same everywhere",
+    },
+    Rule {
+        paths: &["rustls", "rustls_native_certs", "tokio_rustls", "rcgen", "x509_parser"],
+        // rt/ makes the connections, tls/ what they are made with.
+        allowed: &["tls/", "rt/"],
+        why: "who is trusted is decided in one place; elsewhere a connection is a connection",
     },
     Rule { paths: &["madsim"], allowed: &["rt/"], why: "rt is the one module that knows which world it runs in" },
     Rule {

@@ -14,7 +14,7 @@ struct Layer {
 /// From the bottom up.
 const LAYERS: [Layer; 9] = [
     Layer {
-        modules: &["types", "codec", "env", "rt", "metrics"],
+        modules: &["types", "codec", "env", "rt", "metrics", "tls"],
         why: "layer 1 is words and the outside world: it must make sense without a store",
     },
     Layer {
@@ -43,11 +43,15 @@ const LAYERS: [Layer; 9] = [
 ];
 
 /// Neighbours in a layer: who, whom, and why the arrow may stand. Never both ways.
-const NEIGHBOURS: [(&str, &str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str, &str); 8] = [
     ("codec", "types", "records and keys are made of ids and revisions"),
     ("env", "types", "the words of every layer"),
     ("rt", "types", "the words of every layer"),
     ("metrics", "types", "the words of every layer"),
+    ("tls", "types", "the words of every layer"),
+    ("tls", "env", "certificates are files"),
+    ("tls", "metrics", "when certificates end is shown"),
+    ("tls", "rt", "it fills the slots that connections look into, and looks at its files from time to time"),
 ];
 
 /// The top is one thing in several files.

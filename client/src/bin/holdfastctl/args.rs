@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use holdfast_client::Options;
 
+use crate::failure::Failure;
 use crate::output::{ByteStyle, Format, go};
+use crate::tls::TlsArgs;
 
 /// The etcd API whose words this tool speaks.
 pub(crate) const API_VERSION: &str = "3.5";
@@ -43,6 +45,8 @@ pub(crate) struct Globals {
     /// Show keys and values as \xNN
     #[arg(long, global = true)]
     hex: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Globals {
@@ -55,8 +59,13 @@ impl Globals {
         listed.split(',').map(str::to_owned).collect()
     }
 
-    pub(crate) fn options(&self) -> Options {
-        Options { connect_timeout: self.dial_timeout, request_timeout: self.command_timeout, ..Options::default() }
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
+            connect_timeout: self.dial_timeout,
+            request_timeout: self.command_timeout,
+            tls: self.tls.tls()?,
+            ..Options::default()
+        })
     }
 
     pub(crate) fn byte_style(&self) -> ByteStyle {

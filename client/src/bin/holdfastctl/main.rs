@@ -16,6 +16,7 @@ mod lease;
 mod maintenance;
 mod member;
 mod output;
+mod tls;
 mod topology;
 mod txn;
 mod txn_script;
@@ -41,14 +42,14 @@ struct Session {
 impl Session {
     fn open(globals: Globals) -> Result<Self, Failure> {
         let endpoints = globals.endpoints();
-        let client = Client::connect(endpoints.clone(), globals.options())?;
+        let client = Client::connect(endpoints.clone(), globals.options()?)?;
         let printer = Printer::new(globals.write_out, globals.byte_style());
         Ok(Self { client, globals, endpoints, printer })
     }
 
     /// A client that speaks to one endpoint and no other.
     fn client_of(&self, endpoint: &str) -> Result<Client, Failure> {
-        Ok(Client::connect([endpoint], self.globals.options())?)
+        Ok(Client::connect([endpoint], self.globals.options()?)?)
     }
 }
 

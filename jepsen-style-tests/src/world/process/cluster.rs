@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use holdfast_client::{Client, Options};
+use holdfast_client::{Client, Options, Tls};
 use tempfile::TempDir;
 
 use super::address::Net;
 use super::node_process::{NodeProcess, Role};
-use super::shape::{Server, Shape};
+use super::shape::{Scheme, Server, Shape};
 use super::wait::{PATIENCE, until};
 
 /// A node of the cluster, counted from 0.
@@ -27,6 +27,9 @@ pub struct Cluster {
     net: Net,
     flags: Vec<String>,
     program: Option<PathBuf>,
+    client_scheme: Scheme,
+    peer_scheme: Scheme,
+    tls: Option<Tls>,
     /// Dropped after the nodes: first the processes end, then their files go.
     folder: TempDir,
 }
@@ -63,8 +66,17 @@ impl Cluster {
     pub fn lay_out(shape: &Shape) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-process-").tempdir().expect("a temporary folder");
         let net = Net::draw();
-        let (flags, program) = (shape.flags.clone(), shape.program.clone());
-        let mut cluster = Self { nodes: Vec::new(), server: shape.server, net, flags, program, folder };
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            server: shape.server,
+            net,
+            flags: shape.flags.clone(),
+            program: shape.program.clone(),
+            client_scheme: shape.client_scheme,
+            peer_scheme: shape.peer_scheme,
+            tls: shape.tls.clone(),
+            folder,
+        };
         for zone in &shape.zones {
             cluster.add_machine(zone);
         }
@@ -80,6 +92,7 @@ impl Cluster {
         let mut node = NodeProcess::new(self.server, &name, zone, self.net.take(index), self.folder.path());
         node.flags.clone_from(&self.flags);
         node.program.clone_from(&self.program);
+        (node.client_scheme, node.peer_scheme) = (self.client_scheme, self.peer_scheme);
         self.nodes.push(node);
         index
     }
@@ -159,7 +172,8 @@ impl Cluster {
 
     /// A client of all nodes, with the library's own limits.
     pub fn client(&self) -> Client {
-        Client::connect(self.endpoints(), Options::default()).expect("endpoints are well-formed")
+        let options = Options { tls: self.tls.clone(), ..Options::default() };
+        Client::connect(self.endpoints(), options).expect("endpoints are well-formed")
     }
 
     /// A client of one node, which goes nowhere else.
@@ -169,6 +183,7 @@ impl Cluster {
             connect_timeout,
             request_timeout: patience,
             read_attempt_timeout: patience,
+            tls: self.tls.clone(),
             ..Options::default()
         };
         Client::connect([self.endpoint(index)], options).expect("endpoints are well-formed")

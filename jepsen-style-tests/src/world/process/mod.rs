@@ -35,5 +35,5 @@ pub use node_process::Role;
 pub use observe::Hash;
 pub use program::{Program, find, holdfast_bin, holdfastctl_bin, named_by};
 pub use run::{Ran, run};
-pub use shape::{Server, Shape};
+pub use shape::{Scheme, Server, Shape};
 pub use wait::{PATIENCE, until};

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::address::Addresses;
 use super::program::{Program, find, holdfast_bin};
-use super::shape::Server;
+use super::shape::{Scheme, Server};
 
 /// How the node comes into its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct NodeProcess {
     pub name: String,
     pub zone: String,
     pub addresses: Addresses,
+    pub client_scheme: Scheme,
+    pub peer_scheme: Scheme,
     pub data_dir: PathBuf,
     pub log: PathBuf,
     pub role: Role,
@@ -58,6 +60,8 @@ impl NodeProcess {
             name: name.to_owned(),
             zone: zone.to_owned(),
             addresses,
+            client_scheme: Scheme::Http,
+            peer_scheme: Scheme::Http,
             data_dir: folder.join(name),
             log: folder.join(format!("{name}.log")),
             role: Role::Founder,
@@ -70,11 +74,11 @@ impl NodeProcess {
     }
 
     pub(super) fn client_url(&self) -> String {
-        format!("http://{}", self.addresses.client)
+        format!("{}://{}", self.client_scheme, self.addresses.client)
     }
 
     pub(super) fn peer_url(&self) -> String {
-        format!("http://{}", self.addresses.peer)
+        format!("{}://{}", self.peer_scheme, self.addresses.peer)
     }
 
     /// The whole command line, without the program.

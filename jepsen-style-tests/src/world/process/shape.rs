@@ -1,5 +1,6 @@
 //! What kind of cluster a test wants.
 
+use holdfast_client::Tls;
 use std::path::PathBuf;
 
 /// Which server the nodes run.
@@ -17,8 +18,28 @@ pub struct Shape {
     pub zones: Vec<String>,
     /// Another program than the one that is found for this server.
     pub program: Option<PathBuf>,
+    pub client_scheme: Scheme,
+    pub peer_scheme: Scheme,
+    /// How the world's own clients speak TLS.
+    pub tls: Option<Tls>,
     /// Given to every node, after the flags that every node needs.
     pub flags: Vec<String>,
+}
+
+/// What the URLs of a port begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl std::fmt::Display for Scheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 const ZONES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -27,7 +48,8 @@ impl Shape {
     /// That many nodes, each in a zone of its own.
     pub fn of(server: Server, nodes: usize) -> Self {
         let zones = ZONES.iter().cycle().take(nodes).map(|zone| (*zone).to_owned()).collect();
-        Self { server, zones, program: None, flags: Vec::new() }
+        let (client_scheme, peer_scheme) = (Scheme::Http, Scheme::Http);
+        Self { server, zones, client_scheme, peer_scheme, tls: None, program: None, flags: Vec::new() }
     }
 
     pub fn holdfast(nodes: usize) -> Self {
@@ -53,6 +75,21 @@ impl Shape {
     #[must_use]
     pub fn zones(mut self, zones: &[&str]) -> Self {
         self.zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
+        self
+    }
+
+    /// Clients are served with TLS, and the world's own clients speak it like this. The flags are the test's to give.
+    #[must_use]
+    pub fn https_for_clients(mut self, tls: Tls) -> Self {
+        self.client_scheme = Scheme::Https;
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Members speak TLS with one another. The flags are the test's to give.
+    #[must_use]
+    pub fn https_for_peers(mut self) -> Self {
+        self.peer_scheme = Scheme::Https;
         self
     }
 

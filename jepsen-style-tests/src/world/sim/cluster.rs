@@ -14,7 +14,7 @@ use holdfast_node::ops::{AutoCompaction, Learners};
 use holdfast_node::raft::Timing;
 use holdfast_node::settings::{ClusterState, Settings};
 use holdfast_node::storage::MemoryEngineFactory;
-use holdfast_node::types::{Limits, Revision};
+use holdfast_node::types::{Limits, Revision, TlsSettings};
 use holdfast_node::wal::LogOptions;
 use holdfast_node::{mvcc, rt};
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
@@ -102,6 +102,7 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         learners: Learners::Stay,
         watch_progress_interval: Duration::from_secs(600),
         access: Access::default(),
+        tls: TlsSettings::default(),
     }
 }
 
@@ -142,7 +143,7 @@ impl Cluster {
 
     /// A way to one node, for any client of it. To be used on the client's machine.
     pub fn channel(index: NodeIndex) -> rt::Channel {
-        rt::connect(&url(index, CLIENT_PORT)).expect("a well-formed address")
+        rt::connect(&url(index, CLIENT_PORT), &rt::PeerTls::default()).expect("a well-formed address")
     }
 
     /// A KV client of one node. To be used on the client's machine.

@@ -6,10 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::ClientCertificate;
 use super::authority::Inbound;
+use super::wire::Wire;
 
 /// Bytes taken off the socket at once while they are looked at.
 const READ_BYTES: usize = 16 * 1024;
@@ -17,7 +18,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Reads past what [`Inbound`] puts right; writes straight through.
 #[derive(Debug)]
 pub struct Accepted {
-    stream: TcpStream,
+    stream: Wire,
+    certificate: Option<ClientCertificate>,
     inbound: Inbound,
     /// Looked at, not read yet.
     ready: BytesMut,
@@ -26,9 +28,9 @@ pub struct Accepted {
 impl Accepted {
     /// Small answers go out at once: waiting for more to send (Nagle's algorithm) would cost a client that delays its
     /// acknowledgements 40 ms. tonic sets this only on connections it accepts itself.
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, inbound: Inbound::default(), ready: BytesMut::new() })
+    pub fn new(stream: Wire, certificate: Option<ClientCertificate>) -> io::Result<Self> {
+        stream.tcp().set_nodelay(true)?;
+        Ok(Self { stream, certificate, inbound: Inbound::default(), ready: BytesMut::new() })
     }
 }
 
@@ -83,10 +85,29 @@ impl AsyncWrite for Accepted {
     }
 }
 
-impl Connected for Accepted {
-    type ConnectInfo = TcpConnectInfo;
+/// What every request of a connection is told about it.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    tcp: TcpConnectInfo,
+    certificate: Option<ClientCertificate>,
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+impl ConnectionFacts {
+    /// Puts them where requests are asked for them: one by one, by type.
+    pub fn spread(extensions: &mut http::Extensions) {
+        if let Some(facts) = extensions.remove::<Self>() {
+            extensions.insert(facts.tcp);
+            if let Some(certificate) = facts.certificate {
+                extensions.insert(certificate);
+            }
+        }
+    }
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = ConnectionFacts;
+
+    fn connect_info(&self) -> ConnectionFacts {
+        ConnectionFacts { tcp: self.stream.tcp().connect_info(), certificate: self.certificate.clone() }
     }
 }

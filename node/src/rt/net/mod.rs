@@ -9,16 +9,38 @@ use tonic::body::Body;
 /// What a gRPC client talks through.
 pub type Channel = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 
+/// Who is at the other end of a connection, as its verified certificate says. Every request of such a connection
+/// carries it in its extensions; without TLS, or without a certificate, there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's common name; empty if the certificate has none.
+    pub common_name: String,
+}
+
+mod tls;
+pub use tls::{PeerTls, ServerTerms, ServerTls};
+
 #[cfg(not(madsim))]
 mod accepted;
 #[cfg(not(madsim))]
 mod authority;
 #[cfg(not(madsim))]
+mod dial;
+#[cfg(not(madsim))]
+mod greeted;
+#[cfg(not(madsim))]
 mod hpack;
+#[cfg(not(madsim))]
+mod incoming;
 #[cfg(not(madsim))]
 mod tcp;
 #[cfg(not(madsim))]
+mod wire;
+#[cfg(not(madsim))]
 pub use tcp::{BoundListener, bind, connect, serve};
+
+#[cfg(all(test, not(madsim)))]
+mod tests;
 
 #[cfg(madsim)]
 mod simulated;

@@ -18,7 +18,7 @@ use rand::RngExt;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::Channel;
+use super::{Channel, PeerTls, ServerTls};
 use crate::rt;
 
 /// What travels on a simulated connection.
@@ -124,8 +124,8 @@ impl tower_service::Service<http::Request<Body>> for Link {
     }
 }
 
-/// A channel to the member at `url`.
-pub fn connect(url: &str) -> Result<Channel, Status> {
+/// A channel to the member at `url`. Simulated links are plain: TLS changes nothing of what a cluster does.
+pub fn connect(url: &str, _tls: &PeerTls) -> Result<Channel, Status> {
     let authority = url.split("://").nth(1).unwrap_or(url);
     let address = authority
         .parse()
@@ -145,7 +145,7 @@ impl BoundListener {
 }
 
 /// Takes the port at `address`.
-pub async fn bind(address: SocketAddr) -> io::Result<BoundListener> {
+pub async fn bind(address: SocketAddr, _tls: Option<ServerTls>) -> io::Result<BoundListener> {
     Ok(BoundListener { endpoint: Endpoint::bind(address).await? })
 }
 

@@ -5,15 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::StreamExt;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
+use tonic::body::Body;
 use tonic::transport::{Endpoint, Server};
 use tower::ServiceExt;
+use tower::util::MapRequestLayer;
 
-use super::Channel;
-use super::accepted::Accepted;
+use super::accepted::ConnectionFacts;
+use super::{Channel, PeerTls, ServerTls, dial, incoming};
 
 /// How long a TCP connection to a member may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -25,7 +25,7 @@ const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// A channel to the member at `url`. It connects when first used, and again whenever the connection was lost.
-pub fn connect(url: &str) -> Result<Channel, Status> {
+pub fn connect(url: &str, tls: &PeerTls) -> Result<Channel, Status> {
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(|error| Status::invalid_argument(format!("{url}: {error}")))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -35,7 +35,10 @@ pub fn connect(url: &str) -> Result<Channel, Status> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    let channel = endpoint.connect_lazy();
+    let channel = match endpoint.uri().scheme_str() {
+        Some("https") => endpoint.connect_with_connector_lazy(dial::connector(endpoint.uri(), tls)?),
+        _ => endpoint.connect_lazy(),
+    };
     Ok(Channel::new(channel.map_err(|error| Status::from_error(error.into()))))
 }
 
@@ -43,6 +46,7 @@ pub fn connect(url: &str) -> Result<Channel, Status> {
 #[derive(Debug)]
 pub struct BoundListener {
     listener: TcpListener,
+    tls: Option<ServerTls>,
 }
 
 impl BoundListener {
@@ -51,9 +55,9 @@ impl BoundListener {
     }
 }
 
-/// Takes the port at `address`.
-pub async fn bind(address: SocketAddr) -> io::Result<BoundListener> {
-    Ok(BoundListener { listener: TcpListener::bind(address).await? })
+/// Takes the port at `address`. Whoever connects is asked for TLS, if there is any.
+pub async fn bind(address: SocketAddr, tls: Option<ServerTls>) -> io::Result<BoundListener> {
+    Ok(BoundListener { listener: TcpListener::bind(address).await?, tls })
 }
 
 /// Serves until `stop` resolves, then lets the requests under way finish.
@@ -62,8 +66,12 @@ pub async fn serve(
     routes: tonic::service::Routes,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let incoming = TcpListenerStream::new(bound.listener).map(|accepted| accepted.and_then(Accepted::new));
+    let incoming = incoming::incoming(bound.listener, bound.tls);
     Server::builder()
+        .layer(MapRequestLayer::new(|mut request: http::Request<Body>| {
+            ConnectionFacts::spread(request.extensions_mut());
+            request
+        }))
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -1,0 +1,181 @@
+//! Whom a connection is believed to come from or to go to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
+
+use super::certificate::common_name;
+use crate::types::AllowedNames;
+
+type Revoked = Vec<CertificateRevocationListDer<'static>>;
+
+/// Clients need a certificate of one of `roots`, not revoked, and with an allowed name.
+pub fn of_clients(
+    roots: RootCertStore,
+    revoked: Revoked,
+    allowed: &AllowedNames,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    // An authority of a bundle may have no list; certificates of the others are still looked up.
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(revoked)
+        .allow_unknown_revocation_status()
+        .build()?;
+    Ok(match allowed {
+        AllowedNames::All => verifier,
+        AllowedNames::CommonNames(_) | AllowedNames::Hosts(_) => {
+            Arc::new(NamedClients { signed: verifier, allowed: allowed.clone() })
+        }
+    })
+}
+
+/// Servers need a certificate of one of `roots`, not revoked, and good for the host in their URL.
+pub fn of_servers(
+    roots: RootCertStore,
+    revoked: Revoked,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(revoked)
+        .allow_unknown_revocation_status()
+        .build()?)
+}
+
+/// What a refused client's name was, for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate of {shown:?} is good, but only {allowed:?} may connect")]
+struct NotAllowed {
+    shown: String,
+    allowed: AllowedNames,
+}
+
+/// On top of what an authority signed: only some names.
+#[derive(Debug)]
+struct NamedClients {
+    signed: Arc<dyn ClientCertVerifier>,
+    allowed: AllowedNames,
+}
+
+impl NamedClients {
+    fn is_allowed(&self, certificate: &CertificateDer<'_>) -> bool {
+        match &self.allowed {
+            AllowedNames::All => true,
+            AllowedNames::CommonNames(names) => names.contains(&common_name(certificate)),
+            AllowedNames::Hosts(hosts) => {
+                let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return false };
+                let names = hosts.iter().filter_map(|host| ServerName::try_from(host.as_str()).ok());
+                names.into_iter().any(|name| verify_server_name(&parsed, &name).is_ok())
+            }
+        }
+    }
+}
+
+impl ClientCertVerifier for NamedClients {
+    fn offer_client_auth(&self) -> bool {
+        self.signed.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.signed.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.signed.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.signed.verify_client_cert(end_entity, intermediates, now)?;
+        if self.is_allowed(end_entity) {
+            return Ok(verified);
+        }
+        let refused = NotAllowed { shown: common_name(end_entity), allowed: self.allowed.clone() };
+        Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused)))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
+}
+
+/// For members with certificates of their own making: the connection is secret, and nobody knows with whom.
+pub struct AnyServer {
+    provider: Arc<CryptoProvider>,
+}
+
+impl AnyServer {
+    pub fn new(provider: &Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self { provider: Arc::clone(provider) })
+    }
+}
+
+impl fmt::Debug for AnyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyServer")
+    }
+}
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
