@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use holdfast_client::{Client, JoinAs, Put};
+use holdfast_client::{Client, JoinAs, Put, Txn};
 use holdfast_jepsen::world::process::{Cluster, Hash, Load, Shape, until};
 use rand::Rng;
 
@@ -36,13 +36,13 @@ fn noise() -> Vec<u8> {
 
 async fn fill(client: Client, filler: usize, keys: usize) {
     for first in (0..keys).step_by(PUTS_IN_A_TXN) {
-        let puts =
-            (first..keys.min(first + PUTS_IN_A_TXN)).map(|key| Put::new(format!("big/{filler}/{key:08}"), noise()));
-        let mut txn = client.txn();
-        for put in puts {
-            txn = txn.then(put);
-        }
-        txn.await.unwrap_or_else(|error| panic!("filler {filler} at key {first}: {error}"));
+        let names = first..keys.min(first + PUTS_IN_A_TXN);
+        // Whether an attempt was executed does not matter here: the next one writes the same keys.
+        until(LIMIT, "answer to a filler", || async {
+            let puts = names.clone().map(|key| Put::new(format!("big/{filler}/{key:08}"), noise()));
+            puts.fold(client.txn(), Txn::then).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
     }
 }
 
