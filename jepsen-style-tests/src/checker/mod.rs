@@ -1,0 +1,9 @@
+//! What must be true of what was seen. One property a file, each a pure function of a record: no cluster, no clock.
+//!
+//! ```text
+//!   linearizable  every operation seems to happen at one moment between its call and its return
+//!   model         what is checked against: a state and its steps
+//! ```
+
+pub mod linearizable;
+pub mod model;
