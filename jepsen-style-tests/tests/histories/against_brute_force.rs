@@ -1,6 +1,6 @@
 //! The search and a checker that tries every order agree on thousands of small histories.
 
-use holdfast_jepsen::checker::linearizable::{CONFIGURATIONS_MAX, Verdict, check};
+use holdfast_jepsen::checker::linearizable::{CONFIGURATIONS_MAX, Explanation, Verdict, check};
 use holdfast_jepsen::checker::model::Model as _;
 use holdfast_jepsen::history::register::{Content, Register, RegisterAction};
 use holdfast_jepsen::history::{Fate, Operation, Process};
@@ -80,17 +80,14 @@ fn the_search_agrees_with_trying_every_order() {
 }
 
 /// The part before the stuck operation's return has an order, with it there is none, and the orders given are orders.
-fn explained(
-    operations: &[Operation<RegisterAction>],
-    explanation: &holdfast_jepsen::checker::linearizable::Explanation,
-    seed: u64,
-) {
+fn explained(operations: &[Operation<RegisterAction>], explanation: &Explanation, seed: u64) {
     let end = operations[explanation.stuck].returned.expect("only what returned can be stuck");
     let up_to = |end: usize| -> Vec<_> {
         let mut before = operations.to_vec();
         before.retain(|operation| operation.called <= end);
         for operation in &mut before {
-            if operation.returned.is_some_and(|returned| returned > end) {
+            // That it failed stays known: then it never happened.
+            if operation.fate == Fate::Ok && operation.returned.is_some_and(|returned| returned > end) {
                 operation.fate = Fate::Unknown;
             }
         }

@@ -69,7 +69,7 @@ pub struct Search<'a, M: Model> {
 
 impl<'a, M: Model> Search<'a, M> {
     pub fn new(model: &'a M, operations: &[Operation<M::Action>]) -> Self {
-        let timeline = Timeline::new::<M>(operations);
+        let timeline = Timeline::new(operations);
         let returning_words = timeline.returning_bits.div_ceil(WORD_BITS);
         let words = returning_words + timeline.unknown_bits.div_ceil(WORD_BITS);
         let initial = model.initial();

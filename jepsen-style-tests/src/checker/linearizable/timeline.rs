@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::checker::model::Model;
 use crate::history::{Fate, Operation};
 
 /// An operation that counts: it happened, or it may have.
@@ -37,7 +36,7 @@ pub struct Timeline<A> {
 }
 
 impl<A: Clone + Eq + std::hash::Hash> Timeline<A> {
-    pub fn new<M: Model<Action = A>>(operations: &[Operation<A>]) -> Self {
+    pub fn new(operations: &[Operation<A>]) -> Self {
         let mut timeline =
             Self { actions: Vec::new(), open: Vec::new(), returns: Vec::new(), returning_bits: 0, unknown_bits: 0 };
         // What failed did not happen.
