@@ -3,7 +3,9 @@
 //! ```text
 //!   linearizable  every operation seems to happen at one moment between its call and its return
 //!   model         what is checked against: a state and its steps
+//!   serializable  transactions over lists seem to happen one after another: no cycle of who came before whom
 //! ```
 
 pub mod linearizable;
 pub mod model;
+pub mod serializable;

@@ -77,11 +77,11 @@ impl<A> Operation<A> {
 pub enum HistoryError {
     #[error("line {line}: {what}")]
     Malformed { line: usize, what: String },
-    #[error("line {line}: process {} invokes an operation while its operation of line {pending} has not ended", .process.0)]
+    #[error("line {line}: process {} invokes an operation before the one of line {pending} has ended", .process.0)]
     Busy { line: usize, process: Process, pending: usize },
     #[error("line {line}: process {} ends an operation that it did not invoke", .process.0)]
     NotInvoked { line: usize, process: Process },
-    #[error("line {line}: process {} ends another operation than the one it invoked in line {pending}: {what}", .process.0)]
+    #[error("line {line}: process {} ends another operation than that of line {pending}: {what}", .process.0)]
     Different { line: usize, process: Process, pending: usize, what: String },
     #[error("no operation in it: an empty history proves nothing")]
     Empty,

@@ -60,9 +60,8 @@ pub fn svg<A: std::fmt::Display>(name: &str, operations: &[Operation<A>], verdic
 pub fn html<A: std::fmt::Display>(name: &str, operations: &[Operation<A>], verdict: &Verdict) -> String {
     let picture = svg(name, operations, verdict);
     let title = escaped(name);
-    format!(
-        "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title></head><body>\n{picture}</body></html>\n"
-    )
+    let head = format!("<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title></head>");
+    format!("{head}<body>\n{picture}</body></html>\n")
 }
 
 fn rows<A>(operations: &[Operation<A>]) -> BTreeMap<Process, usize> {
