@@ -96,7 +96,7 @@ pub async fn lock_and_elect() {
 pub async fn signals() {
     let cluster = Cluster::start(&Shape::holdfast(1)).await;
     let client = cluster.client();
-    let tool = Tool { program: holdfastctl_bin(), endpoint: cluster.endpoint(0) };
+    let tool = Tool { program: holdfastctl_bin(), endpoint: cluster.endpoint(0), after_exit_3: 3 };
     let script = "trap 'echo told; exit 0' TERM; echo $HOLDFAST_FENCING_TOKEN; while :; do sleep 0.05; done";
     let mut child = tool.command(&["lock", "jobs", "sh", "-c", script]).spawn().expect("starts");
     let token = lines(&mut child, 1).remove(0);
