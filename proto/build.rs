@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "etcd/kv.proto",
         "etcd/rpc.proto",
+        "etcd/auth.proto",
+        "etcd/auth_rpc.proto",
         "grpc/health.proto",
         "etcd/lock.proto",
         "etcd/election.proto",

@@ -7,7 +7,7 @@
 //!   6  ops          propose, read, renew, change members
 //!   5  raft         openraft over our log, our state and our wire
 //!   4  state watch  commands become effects; effects become events
-//!   3  mvcc lease   keys with a history; leases
+//!   3  mvcc lease auth   keys with a history; leases; users, roles, tokens
 //!   2  storage wal  the state's engine; the Raft log
 //!   1  types codec env rt metrics tls   words, bytes, disk, runtime, counters, certificates
 //! ```
@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod auth;
 pub mod codec;
 pub mod config;
 pub mod env;

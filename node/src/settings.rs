@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::AuditSettings;
+use crate::auth::AuthSettings;
 use crate::gateway::Access;
 use crate::ops::{AutoCompaction, Learners};
 use crate::raft::Timing;
@@ -47,4 +49,6 @@ pub struct Settings {
     /// Which web pages may ask over HTTP, and for which hosts.
     pub access: Access,
     pub tls: TlsSettings,
+    pub auth: AuthSettings,
+    pub audit: AuditSettings,
 }

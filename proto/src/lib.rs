@@ -1,7 +1,8 @@
 //! The wire contract, as Rust types.
 //!
 //! ```text
-//! etcd/      the etcd v3 API        -> etcdserverpb, mvccpb     what clients speak
+//! etcd/      the etcd v3 API        -> etcdserverpb, mvccpb,    what clients speak
+//!                                      authpb
 //!            lock, election.proto   -> v3lockpb, v3electionpb
 //! grpc/      health.proto           -> health                   what probes and load balancers speak
 //! holdfast/  log.proto              -> log                      what the Raft log carries, on disk
@@ -19,6 +20,9 @@
 
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");
+}
+pub mod authpb {
+    tonic::include_proto!("authpb");
 }
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");

@@ -10,7 +10,7 @@ use holdfast_proto::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use super::gate::{AtLearner, Call, Gate, Rpc};
+use super::gate::{Asks, AtLearner, Call, Gate, Rpc};
 use super::status;
 use crate::metrics::RpcKind::Unary;
 use crate::raft::{Member, MemberChange, MemberView, Members};
@@ -35,7 +35,7 @@ impl ClusterService {
             add: gate.rpc(Unary, SERVICE, "MemberAdd"),
             remove: gate.rpc(Unary, SERVICE, "MemberRemove"),
             update: gate.rpc(Unary, SERVICE, "MemberUpdate"),
-            list: gate.rpc(Unary, SERVICE, "MemberList"),
+            list: gate.rpc(Unary, SERVICE, "MemberList").asks(Asks::User),
             promote: gate.rpc(Unary, SERVICE, "MemberPromote"),
         }
     }
@@ -87,7 +87,7 @@ impl ClusterService {
 
     async fn answer_list(&self, request: MemberListRequest, call: Call) -> Result<MemberListResponse, Status> {
         if request.linearizable {
-            self.gate.read_barrier(call).await?;
+            self.gate.read_barrier(&call).await?;
         }
         let members = members_to_wire(&self.gate.ops().members());
         Ok(MemberListResponse { header: self.header(), members })
@@ -151,21 +151,24 @@ fn member_to_wire(view: &MemberView) -> WireMember {
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        self.add.unary(request, |add, call| self.answer_add(add, call)).await
+        let about = request.get_ref().peer_ur_ls.join(",");
+        self.add.unary_about(about, request, |add, call| self.answer_add(add, call)).await
     }
 
     async fn member_remove(
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        self.remove.unary(request, |remove, call| self.answer_remove(remove, call)).await
+        let about = format!("member {:x}", request.get_ref().id);
+        self.remove.unary_about(about, request, |remove, call| self.answer_remove(remove, call)).await
     }
 
     async fn member_update(
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        self.update.unary(request, |update, call| self.answer_update(update, call)).await
+        let about = format!("member {:x}", request.get_ref().id);
+        self.update.unary_about(about, request, |update, call| self.answer_update(update, call)).await
     }
 
     async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
@@ -177,7 +180,8 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        self.promote.unary(request, |promote, call| self.answer_promote(promote, call)).await
+        let about = format!("member {:x}", request.get_ref().id);
+        self.promote.unary_about(about, request, |promote, call| self.answer_promote(promote, call)).await
     }
 }
 

@@ -18,9 +18,10 @@ use holdfast_proto::v3electionpb::{
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::gate::{Call, Gate, Rpc, Ticket};
+use super::gate::{Asks, Call, Gate, Passenger, Rpc, Ticket};
 use super::recipe::{Candidate, Recipes, deadline_of};
 use super::{Options, status, stop};
+use crate::auth::Need;
 use crate::metrics::RpcKind::{ServerStream, Unary};
 use crate::ops::{Follow, Place};
 use crate::rt;
@@ -45,11 +46,11 @@ impl ElectionService {
             gate: gate.clone(),
             recipes,
             stopping: options.stopping.clone(),
-            campaign: gate.rpc(Unary, SERVICE, "Campaign"),
-            proclaim: gate.rpc(Unary, SERVICE, "Proclaim"),
-            leader: gate.rpc(Unary, SERVICE, "Leader"),
-            observe: gate.rpc(ServerStream, SERVICE, "Observe"),
-            resign: gate.rpc(Unary, SERVICE, "Resign"),
+            campaign: gate.rpc(Unary, SERVICE, "Campaign").asks(Asks::User),
+            proclaim: gate.rpc(Unary, SERVICE, "Proclaim").asks(Asks::User),
+            leader: gate.rpc(Unary, SERVICE, "Leader").asks(Asks::User),
+            observe: gate.rpc(ServerStream, SERVICE, "Observe").asks(Asks::User),
+            resign: gate.rpc(Unary, SERVICE, "Resign").asks(Asks::User),
         }
     }
 }
@@ -74,9 +75,9 @@ impl Election for ElectionService {
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Result<Response<ProclaimResponse>, Status> {
-        let work = async |ProclaimRequest { leader, value }, call| {
+        let work = async |ProclaimRequest { leader, value }, call: Call| {
             let leader = leader.ok_or_else(status::leader_missing)?;
-            let lease = self.recipes.lease_of(leader.lease, call).await?;
+            let lease = self.recipes.lease_of(leader.lease, call.clone()).await?;
             let header = self.recipes.proclaim(&place_of(&leader), lease, value, call).await?;
             Ok(ProclaimResponse { header: Some(header) })
         };
@@ -106,12 +107,13 @@ impl Election for ElectionService {
     type ObserveStream = Pin<Box<dyn Stream<Item = Result<LeaderResponse, Status>> + Send>>;
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Self::ObserveStream>, Status> {
-        let ticket = self.observe.open(request.metadata())?;
+        let (ticket, passenger) = self.observe.open(&request).await?;
         let request = request.into_inner();
         let call = self.observe.call_on_stream(request.encoded_len());
         let observer = Observer {
             gate: self.gate.clone(),
             rpc: self.observe.clone(),
+            passenger,
             recipes: Arc::clone(&self.recipes),
             call,
             name: request.name,
@@ -125,6 +127,7 @@ impl Election for ElectionService {
 struct Observer {
     gate: Gate,
     rpc: Rpc,
+    passenger: Passenger,
     recipes: Arc<Recipes>,
     call: Call,
     name: Bytes,
@@ -190,6 +193,7 @@ impl Observer {
             Seen::Nothing => self.look().await,
             Seen::Nobody(follow) => {
                 let response = follow.next().await?;
+                self.passenger.still_permitted(&self.call.caller, &self.needs())?;
                 match response.events.into_iter().find_map(put_of) {
                     Some(leader) => {
                         self.follow(&leader, Revision(leader.mod_revision))?;
@@ -200,6 +204,7 @@ impl Observer {
             }
             Seen::Leader(follow) => {
                 let response = follow.next().await?;
+                self.passenger.still_permitted(&self.call.caller, &self.needs())?;
                 let is_over = response.canceled || response.events.iter().any(is_delete);
                 // A key that is deleted and made again stands at the end of the queue.
                 let proclaimed = response.events.into_iter().take_while(|event| !is_delete(event)).filter_map(put_of);
@@ -217,8 +222,15 @@ impl Observer {
         Ok(Vec::new())
     }
 
+    /// Whoever observes reads the queue.
+    fn needs(&self) -> [Need; 1] {
+        [Need::Read(queue::range(&queue::of_name(&self.name)))]
+    }
+
     async fn look(&mut self) -> Result<Vec<Leader>, Status> {
-        let call = Call { deadline: self.rpc.call_on_stream(0).deadline, ..self.call };
+        self.call.deadline = self.rpc.call_on_stream(0).deadline;
+        self.call.caller = self.passenger.permit(&self.needs(), self.call.deadline).await?;
+        let call = self.call.clone();
         let mut answer = self.recipes.holder(&self.name, call).await?;
         let revision = Revision(answer.header.as_ref().map_or(0, |header| header.revision));
         let Some(leader) = answer.kvs.pop() else {

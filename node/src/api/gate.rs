@@ -1,20 +1,24 @@
-//! The head of every call: who asks, how long the answer is of use, may it be asked here, how did it go.
+//! The head of every call: who asks and may they, how long the answer is of use, may it be asked here, how did it go.
 //!
 //! One choke point. What every request must pass is added here and nowhere else, and what does not go through
 //! [`Rpc::unary`] or [`Rpc::open`] is not an API call.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prost::Message;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Extensions, Request, Response, Status};
 use tracing::Instrument;
 
+use super::audit::{Audit, Kind, Record};
+use super::authority::{Authority, Credentials};
 use super::outlook::Outlook;
 use super::status;
+use crate::auth::{AuthState, Caller, Identity, Need};
 use crate::metrics::{GrpcMetrics, MethodMetrics, Metrics, RaftMetrics, RpcKind};
 use crate::ops::{Deadline, Ops};
 use crate::rt;
@@ -36,6 +40,8 @@ pub struct Gate {
 struct Inner {
     ops: Ops,
     outlook: Outlook,
+    authority: Authority,
+    audit: Audit,
     grpc: GrpcMetrics,
     raft: RaftMetrics,
     /// Counts requests; the number ties the log lines of one together.
@@ -49,6 +55,18 @@ pub enum AtLearner {
     Served,
 }
 
+/// What the method asks of its caller while authentication is on. Which keys the caller may have is asked later, where
+/// the request is understood: at apply, or in the view that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// It is for everybody.
+    Nothing,
+    /// To be a user.
+    User,
+    /// To have the role root.
+    Root,
+}
+
 /// One method.
 #[derive(Clone)]
 pub struct Rpc {
@@ -56,12 +74,17 @@ pub struct Rpc {
     service: &'static str,
     method: &'static str,
     at_learner: AtLearner,
+    asks: Asks,
+    /// Whether each call is an act that the audit log has.
+    is_act: bool,
     metrics: MethodMetrics,
 }
 
 /// One request that has passed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
+    /// On whose behalf.
+    pub caller: Caller,
     /// When the answer stops being of use.
     pub deadline: Deadline,
     /// The same for work that takes as long as it takes: what the client said, however long.
@@ -71,9 +94,9 @@ pub struct Call {
 }
 
 impl Gate {
-    pub fn new(ops: Ops, outlook: Outlook, metrics: &Metrics) -> Self {
-        let inner =
-            Inner { ops, outlook, grpc: metrics.grpc.clone(), raft: metrics.raft.clone(), requests: AtomicU64::new(0) };
+    pub fn new(ops: Ops, outlook: Outlook, metrics: &Metrics, authority: Authority, audit: Audit) -> Self {
+        let (grpc, raft) = (metrics.grpc.clone(), metrics.raft.clone());
+        let inner = Inner { ops, outlook, authority, audit, grpc, raft, requests: AtomicU64::new(0) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -90,10 +113,22 @@ impl Gate {
         &self.inner.raft
     }
 
-    /// A method that only voters answer.
+    pub fn authority(&self) -> &Authority {
+        &self.inner.authority
+    }
+
+    /// A method that only voters answer, and only to root. What is less is said with `asks`.
     pub fn rpc(&self, kind: RpcKind, service: &'static str, method: &'static str) -> Rpc {
         let metrics = self.inner.grpc.method(kind, service, method);
-        Rpc { gate: self.clone(), service, method, at_learner: AtLearner::Refused, metrics }
+        Rpc {
+            gate: self.clone(),
+            service,
+            method,
+            at_learner: AtLearner::Refused,
+            asks: Asks::Root,
+            is_act: true,
+            metrics,
+        }
     }
 }
 
@@ -103,6 +138,18 @@ impl Rpc {
     pub fn also_at_learners(mut self) -> Self {
         self.at_learner = AtLearner::Served;
         self
+    }
+
+    /// The same method, for callers who are less than root.
+    #[must_use]
+    pub fn asks(self, asks: Asks) -> Self {
+        Self { asks, is_act: false, ..self }
+    }
+
+    /// The same method, each call of which is an act that the audit log has, whoever may call it.
+    #[must_use]
+    pub fn audited(self) -> Self {
+        Self { is_act: true, ..self }
     }
 
     /// Runs one request and its answer through the gate.
@@ -131,14 +178,47 @@ impl Rpc {
         A: Message,
         F: Future<Output = Result<A, Status>>,
     {
-        let ticket = self.start();
-        let (metadata, _, request) = request.into_parts();
+        self.run(at_learner, String::new(), request, work).await
+    }
+
+    /// The same, with words for the audit log: whom or what it is about. No secrets.
+    pub async fn unary_about<Q, A, F>(
+        &self,
+        about: String,
+        request: Request<Q>,
+        work: impl FnOnce(Q, Call) -> F,
+    ) -> Result<Response<A>, Status>
+    where
+        Q: Message,
+        A: Message,
+        F: Future<Output = Result<A, Status>>,
+    {
+        self.run(self.at_learner, about, request, work).await
+    }
+
+    async fn run<Q, A, F>(
+        &self,
+        at_learner: AtLearner,
+        about: String,
+        request: Request<Q>,
+        work: impl FnOnce(Q, Call) -> F,
+    ) -> Result<Response<A>, Status>
+    where
+        Q: Message,
+        A: Message,
+        F: Future<Output = Result<A, Status>>,
+    {
+        let mut ticket = self.start(about, request.remote_addr());
+        let (metadata, extensions, request) = request.into_parts();
         let call = self.call(&metadata, request.encoded_len());
         self.metrics.messages_received.inc();
         self.gate.inner.grpc.received_bytes.inc_by(call.request_bytes as u64);
-        let admitted = self.admit(&metadata, at_learner).and_then(|()| self.require_leader_now(&metadata));
+        let admitted = self.admit(at_learner).and_then(|()| self.require_leader_now(&metadata));
         let result = match admitted {
-            Ok(()) => work(request, call).instrument(ticket.span.clone()).await,
+            Ok(()) => match self.identify(Credentials::of(&metadata, &extensions), call, &mut ticket).await {
+                Ok(call) => work(request, call).instrument(ticket.span.clone()).await,
+                Err(status) => Err(status),
+            },
             Err(status) => Err(status),
         };
         if let Ok(answer) = &result {
@@ -148,19 +228,44 @@ impl Rpc {
         result.map(Response::new)
     }
 
-    /// Opens a stream through the gate. The ticket goes with the stream, and is finished when the stream ends.
-    pub fn open(&self, metadata: &MetadataMap) -> Result<Ticket, Status> {
-        let ticket = self.start();
+    /// Opens a stream through the gate. The ticket goes with the stream, and is finished when the stream ends. What
+    /// the stream's requests need of its caller is asked with `passenger`.
+    pub async fn open<Q>(&self, request: &Request<Q>) -> Result<(Ticket, Passenger), Status> {
+        let (metadata, extensions): (&MetadataMap, &Extensions) = (request.metadata(), request.extensions());
+        let mut ticket = self.start(String::new(), request.remote_addr());
+        let credentials = Credentials::of(metadata, extensions);
         let admitted = self
-            .admit(metadata, self.at_learner)
+            .admit(self.at_learner)
             .and_then(|()| if requires_leader(metadata) { self.gate.inner.outlook.require_led() } else { Ok(()) });
-        match admitted {
-            Ok(()) => Ok(ticket),
+        let identified = match admitted {
+            Ok(()) => self.identify(credentials.clone(), self.call(metadata, 0), &mut ticket).await,
+            Err(status) => Err(status),
+        };
+        match identified {
+            Ok(_) => Ok((ticket, Passenger { rpc: self.clone(), credentials, remote: request.remote_addr() })),
             Err(status) => {
                 ticket.finish(Some(&status));
                 Err(status)
             }
         }
+    }
+
+    /// Finds out who calls, and whether the method is for them.
+    async fn identify(&self, credentials: Credentials, call: Call, ticket: &mut Ticket) -> Result<Call, Status> {
+        let authority = &self.gate.inner.authority;
+        let caller = match self.asks {
+            // Who may do it anyway is not sent away for a token that has run out.
+            Asks::Nothing => authority.caller(&credentials, call.deadline).await.unwrap_or_default(),
+            Asks::User | Asks::Root => authority.caller(&credentials, call.deadline).await?,
+        };
+        ticket.caller = caller.clone();
+        match self.asks {
+            Asks::Nothing => {}
+            Asks::User if matches!(caller, Caller::User(_)) => {}
+            Asks::User => authority.permit(&caller, &[Need::User], call.deadline).await?,
+            Asks::Root => authority.permit(&caller, &[Need::Root], call.deadline).await?,
+        }
+        Ok(Call { caller, ..call })
     }
 
     /// The deadline of one request that came on a stream.
@@ -176,24 +281,26 @@ impl Rpc {
         self.gate.inner.grpc.sent_bytes.inc_by(answer.encoded_len() as u64);
     }
 
-    fn start(&self) -> Ticket {
+    fn start(&self, about: String, remote: Option<SocketAddr>) -> Ticket {
         self.metrics.start();
         let id = self.gate.inner.requests.fetch_add(1, Ordering::Relaxed);
         let span = tracing::debug_span!("rpc", request = id, service = self.service, method = self.method);
-        Ticket { metrics: self.metrics.clone(), span, started: rt::now(), is_finished: false }
+        let (rpc, caller) = (self.clone(), Caller::Nobody);
+        Ticket { rpc, id, about, remote, caller, span, started: rt::now(), is_finished: false }
     }
 
     fn call(&self, metadata: &MetadataMap, request_bytes: usize) -> Call {
         let usual = Duration::from_millis(self.gate.inner.ops.limits().request_deadline_ms);
         let asked = metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.as_encoded_bytes()));
         Call {
+            caller: Caller::Nobody,
             deadline: Deadline::after(asked.unwrap_or(usual).min(DEADLINE_MAX)),
             patience: Deadline::after(asked.unwrap_or(PATIENCE_MAX).min(PATIENCE_MAX)),
             request_bytes,
         }
     }
 
-    fn admit(&self, _metadata: &MetadataMap, at_learner: AtLearner) -> Result<(), Status> {
+    fn admit(&self, at_learner: AtLearner) -> Result<(), Status> {
         if at_learner == AtLearner::Refused && self.gate.inner.outlook.is_learner() {
             return Err(status::refused_by_learner());
         }
@@ -213,9 +320,61 @@ pub fn requires_leader(metadata: &MetadataMap) -> bool {
     metadata.get(REQUIRE_LEADER).is_some_and(|value| value.as_encoded_bytes() == b"true")
 }
 
+/// Who is at the other end of a stream. Each request on it is asked for anew: a token runs out, a permission goes.
+#[derive(Clone)]
+pub struct Passenger {
+    rpc: Rpc,
+    credentials: Credentials,
+    remote: Option<SocketAddr>,
+}
+
+impl Passenger {
+    /// Whether a request on the stream may have what it needs. A refusal goes into the audit log.
+    pub async fn permit(&self, needs: &[Need], deadline: Deadline) -> Result<Caller, Status> {
+        let authority = &self.rpc.gate.inner.authority;
+        if !self.rpc.gate.ops().auth().is_enabled() {
+            return Ok(Caller::Nobody);
+        }
+        let mut caller = Caller::Nobody;
+        let permitted = match authority.caller(&self.credentials, deadline).await {
+            Ok(found) => {
+                caller = found;
+                authority.permit(&caller, needs, deadline).await
+            }
+            Err(status) => Err(status),
+        };
+        if let Err(status) = &permitted {
+            let mut ticket = self.rpc.start(String::new(), self.remote);
+            ticket.caller = caller.clone();
+            ticket.finish(Some(status));
+        }
+        permitted.map(|()| caller)
+    }
+
+    /// Whether somebody who was permitted something before is still permitted it, however long ago it proved who it is.
+    pub fn still_permitted(&self, caller: &Caller, needs: &[Need]) -> Result<(), Status> {
+        let caller = match caller {
+            Caller::User(identity) => Caller::User(Identity { auth_revision: u64::MAX, ..identity.clone() }),
+            Caller::Nobody | Caller::Member => caller.clone(),
+        };
+        let permitted = self.rpc.gate.inner.authority.permit_here(&caller, needs);
+        if let Err(status) = &permitted {
+            let mut ticket = self.rpc.start(String::new(), self.remote);
+            ticket.caller = caller;
+            ticket.finish(Some(status));
+        }
+        permitted
+    }
+}
+
 /// Counts a call when it ends, however it ends: one that is dropped was canceled by its client.
 pub struct Ticket {
-    metrics: MethodMetrics,
+    rpc: Rpc,
+    /// The number that ties log lines together.
+    id: u64,
+    about: String,
+    remote: Option<SocketAddr>,
+    caller: Caller,
     span: tracing::Span,
     started: rt::Instant,
     is_finished: bool,
@@ -225,29 +384,54 @@ impl Ticket {
     pub fn finish(mut self, error: Option<&Status>) {
         let code = error.map_or(Code::Ok, Status::code);
         self.is_finished = true;
-        self.metrics.finish(code as i32, rt::since(self.started).as_secs_f64());
+        self.rpc.metrics.finish(code as i32, rt::since(self.started).as_secs_f64());
         if let Some(status) = error {
-            self.span.in_scope(|| log(status));
+            self.span.in_scope(|| log(self.id, status));
         }
+        self.audit(code, error);
+    }
+
+    /// Every act of an administrator, and everybody who was turned away.
+    fn audit(&mut self, code: Code, error: Option<&Status>) {
+        let gate = &self.rpc.gate.inner;
+        let is_turned_away = error.is_some_and(status::is_about_identity);
+        if !gate.audit.is_on() || !(self.rpc.is_act || is_turned_away) {
+            return;
+        }
+        let engine = gate.ops.store().engine();
+        let auth = AuthState::load(engine.view().as_ref()).unwrap_or_default();
+        gate.audit.record(Record {
+            kind: if is_turned_away { Kind::Refusal } else { Kind::Act },
+            request: self.id,
+            remote: self.remote,
+            user: self.caller.name().to_owned(),
+            service: self.rpc.service,
+            method: self.rpc.method,
+            about: std::mem::take(&mut self.about),
+            code,
+            reason: error.map_or(String::new(), |status| status.message().to_owned()),
+            revision: gate.ops.revision().map_or(0, |revision| revision.0),
+            auth_revision: auth.revision,
+        });
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.metrics.finish(Code::Cancelled as i32, rt::since(self.started).as_secs_f64());
+            self.rpc.metrics.finish(Code::Cancelled as i32, rt::since(self.started).as_secs_f64());
         }
     }
 }
 
 /// What the client did wrong is the client's to log; what this member did wrong is ours.
-fn log(status: &Status) {
+fn log(request: u64, status: &Status) {
     match status.code() {
         // Unknown is what etcd's recipes for locks and elections say no with.
         Code::Internal | Code::DataLoss => {
-            tracing::error!(code = ?status.code(), reason = status.message(), "a request failed");
+            tracing::error!(request, code = ?status.code(), reason = status.message(), "a request failed");
         }
-        _ => tracing::debug!(code = ?status.code(), reason = status.message(), "a request was refused"),
+        _ => tracing::debug!(request, code = ?status.code(), reason = status.message(), "a request was refused"),
     }
 }
 

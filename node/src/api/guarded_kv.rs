@@ -10,7 +10,7 @@ use holdfast_proto::v1::guarded_kv_server::GuardedKv;
 use holdfast_proto::v1::{GuardedDeleteRangeRequest, GuardedPutRequest, GuardedTxnRequest};
 use tonic::{Request, Response, Status};
 
-use super::gate::{Gate, Rpc};
+use super::gate::{Asks, Gate, Rpc};
 use super::guard;
 use super::kv::KvService;
 use crate::metrics::RpcKind::Unary;
@@ -28,9 +28,9 @@ impl GuardedKvService {
     pub fn new(gate: &Gate, kv: Arc<KvService>) -> Self {
         Self {
             kv,
-            put: gate.rpc(Unary, SERVICE, "Put"),
-            delete_range: gate.rpc(Unary, SERVICE, "DeleteRange"),
-            txn: gate.rpc(Unary, SERVICE, "Txn"),
+            put: gate.rpc(Unary, SERVICE, "Put").asks(Asks::User),
+            delete_range: gate.rpc(Unary, SERVICE, "DeleteRange").asks(Asks::User),
+            txn: gate.rpc(Unary, SERVICE, "Txn").asks(Asks::User),
         }
     }
 }

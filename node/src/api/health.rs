@@ -15,7 +15,7 @@ use holdfast_proto::health::health_server::Health;
 use holdfast_proto::health::{HealthCheckRequest, HealthCheckResponse};
 use tonic::{Request, Response, Status};
 
-use super::gate::{Gate, Rpc};
+use super::gate::{Asks, Gate, Rpc};
 use super::{Options, reflection, status, stop};
 use crate::metrics::RpcKind::{ServerStream, Unary};
 use crate::ops::{NodeState, Ops};
@@ -40,8 +40,8 @@ impl HealthService {
             gate: gate.clone(),
             services: Arc::new(reflection::service_names()),
             stopping: options.stopping.clone(),
-            check: gate.rpc(Unary, SERVICE, "Check").also_at_learners(),
-            watch: gate.rpc(ServerStream, SERVICE, "Watch").also_at_learners(),
+            check: gate.rpc(Unary, SERVICE, "Check").asks(Asks::Nothing).also_at_learners(),
+            watch: gate.rpc(ServerStream, SERVICE, "Watch").asks(Asks::Nothing).also_at_learners(),
         }
     }
 
@@ -78,7 +78,7 @@ impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let ticket = self.watch.open(request.metadata())?;
+        let (ticket, _asks_nothing) = self.watch.open(&request).await?;
         let is_known = self.knows(&request.get_ref().service);
         let ops = self.gate.ops().clone();
         let mut stopping = self.stopping.clone();

@@ -9,13 +9,16 @@ use holdfast_proto::log::Guard;
 use holdfast_proto::log::outcome::Result as Outcome;
 use tonic::{Request, Response, Status};
 
-use super::gate::{AtLearner, Call, Gate, Rpc};
+use super::authority::permit_in;
+use super::gate::{Asks, AtLearner, Call, Gate, Rpc};
 use super::guard;
 use super::outcome::work_died;
+use crate::auth::{self, Asked, Caller};
 use crate::metrics::RpcKind::Unary;
 use crate::mvcc;
 use crate::rt;
 use crate::state::{command, read_txn, validate};
+use crate::storage::View;
 use crate::types::Revision;
 
 const SERVICE: &str = "etcdserverpb.KV";
@@ -33,10 +36,10 @@ impl KvService {
     pub fn new(gate: &Gate) -> Self {
         Self {
             gate: gate.clone(),
-            range: gate.rpc(Unary, SERVICE, "Range"),
-            put: gate.rpc(Unary, SERVICE, "Put"),
-            delete_range: gate.rpc(Unary, SERVICE, "DeleteRange"),
-            txn: gate.rpc(Unary, SERVICE, "Txn"),
+            range: gate.rpc(Unary, SERVICE, "Range").asks(Asks::User),
+            put: gate.rpc(Unary, SERVICE, "Put").asks(Asks::User),
+            delete_range: gate.rpc(Unary, SERVICE, "DeleteRange").asks(Asks::User),
+            txn: gate.rpc(Unary, SERVICE, "Txn").asks(Asks::User),
             compact: gate.rpc(Unary, SERVICE, "Compact"),
         }
     }
@@ -45,15 +48,14 @@ impl KvService {
         validate::range(&request)?;
         self.gate.ops().state_metrics().ranges.inc();
         if !request.serializable {
-            self.gate.read_barrier(call).await?;
+            self.gate.read_barrier(&call).await?;
         }
         let engine = self.gate.ops().store().engine();
         // One key is a look-up or two; a range may be the whole store.
-        let mut response = if request.range_end.is_empty() {
-            mvcc::range(&*engine.view(), &request)?
-        } else {
-            rt::blocking(move || mvcc::range(&*engine.view(), &request)).await.map_err(work_died)??
-        };
+        let is_one_key = request.range_end.is_empty();
+        let asker = self.asker(call);
+        let read = move || read_range(&*engine.view(), &request, asker.as_ref());
+        let mut response = if is_one_key { read()? } else { rt::blocking(read).await.map_err(work_died)?? };
         self.gate.complete(&mut response.header);
         Ok(response)
     }
@@ -68,7 +70,7 @@ impl KvService {
         let command = command::guarded(command::put(request), guard?);
         let mut response = self
             .gate
-            .propose(command, call, |outcome| match outcome {
+            .propose(command, &call, |outcome| match outcome {
                 Outcome::Put(put) => Some(put),
                 _ => None,
             })
@@ -87,7 +89,7 @@ impl KvService {
         let command = command::guarded(command::delete_range(request), guard?);
         let mut response = self
             .gate
-            .propose(command, call, |outcome| match outcome {
+            .propose(command, &call, |outcome| match outcome {
                 Outcome::DeleteRange(deleted) => Some(deleted),
                 _ => None,
             })
@@ -109,7 +111,7 @@ impl KvService {
             self.read_in_txn(request, call).await?
         } else {
             self.gate
-                .propose(command::guarded(command::txn(request), guard), call, |outcome| match outcome {
+                .propose(command::guarded(command::txn(request), guard), &call, |outcome| match outcome {
                     Outcome::Txn(txn) => Some(txn),
                     _ => None,
                 })
@@ -122,17 +124,30 @@ impl KvService {
     /// A transaction that changes nothing needs no place in the log.
     async fn read_in_txn(&self, request: TxnRequest, call: Call) -> Result<TxnResponse, Status> {
         if !validate::is_serializable(&request) {
-            self.gate.read_barrier(call).await?;
+            self.gate.read_barrier(&call).await?;
         }
         let engine = self.gate.ops().store().engine();
-        Ok(rt::blocking(move || read_txn(&*engine.view(), &request)).await.map_err(work_died)??)
+        let asker = self.asker(call);
+        let read = move || {
+            let view = engine.view();
+            if let Some(asker) = &asker {
+                permit_in(&*view, asker, &auth::needs_of(Asked::Txn(&request)))?;
+            }
+            Ok(read_txn(&*view, &request)?)
+        };
+        rt::blocking(read).await.map_err(work_died)?
+    }
+
+    /// Whose permissions count; `None` while authentication is off.
+    fn asker(&self, call: Call) -> Option<Caller> {
+        self.gate.ops().auth().is_enabled().then_some(call.caller)
     }
 
     async fn answer_compact(&self, request: CompactionRequest, call: Call) -> Result<CompactionResponse, Status> {
         let physical = request.physical.then_some(Revision(request.revision));
         let mut response = self
             .gate
-            .propose(command::compact(request), call, |outcome| match outcome {
+            .propose(command::compact(request), &call, |outcome| match outcome {
                 Outcome::Compact(compacted) => Some(compacted),
                 _ => None,
             })
@@ -143,6 +158,15 @@ impl KvService {
         self.gate.complete(&mut response.header);
         Ok(response)
     }
+}
+
+/// Reads what the asker may have, as the view that is read has it: a permission taken away before what is read was
+/// written is gone.
+fn read_range(view: &dyn View, request: &RangeRequest, asker: Option<&Caller>) -> Result<RangeResponse, Status> {
+    if let Some(asker) = asker {
+        permit_in(view, asker, &auth::needs_of(Asked::Range(request)))?;
+    }
+    Ok(mvcc::range(view, request)?)
 }
 
 #[tonic::async_trait]

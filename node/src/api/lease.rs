@@ -14,8 +14,11 @@ use holdfast_proto::log::outcome::Result as Outcome;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::gate::{Call, Gate, Rpc};
+use super::authority::permit_in;
+use super::gate::{Asks, Call, Gate, Rpc};
 use super::{Options, status, stop};
+use crate::auth::Need;
+use crate::lease;
 use crate::metrics::RpcKind::{BidiStream, Unary};
 use crate::raft::Timing;
 use crate::rt;
@@ -52,11 +55,11 @@ impl LeaseService {
             gate: gate.clone(),
             ttl_min: ttl_min(gate.ops().timing()),
             stopping: options.stopping.clone(),
-            grant: gate.rpc(Unary, SERVICE, "LeaseGrant"),
-            revoke: gate.rpc(Unary, SERVICE, "LeaseRevoke"),
-            keep_alive: gate.rpc(BidiStream, SERVICE, "LeaseKeepAlive"),
-            time_to_live: gate.rpc(Unary, SERVICE, "LeaseTimeToLive"),
-            leases: gate.rpc(Unary, SERVICE, "LeaseLeases"),
+            grant: gate.rpc(Unary, SERVICE, "LeaseGrant").asks(Asks::User),
+            revoke: gate.rpc(Unary, SERVICE, "LeaseRevoke").asks(Asks::User),
+            keep_alive: gate.rpc(BidiStream, SERVICE, "LeaseKeepAlive").asks(Asks::User),
+            time_to_live: gate.rpc(Unary, SERVICE, "LeaseTimeToLive").asks(Asks::User),
+            leases: gate.rpc(Unary, SERVICE, "LeaseLeases").asks(Asks::User),
         }
     }
 
@@ -68,7 +71,7 @@ impl LeaseService {
         let command = command::lease_grant(request, self.ttl_min);
         let mut response = self
             .gate
-            .propose(command, call, |outcome| match outcome {
+            .propose(command, &call, |outcome| match outcome {
                 Outcome::LeaseGrant(granted) => Some(granted),
                 _ => None,
             })
@@ -80,7 +83,7 @@ impl LeaseService {
     pub async fn answer_revoke(&self, request: LeaseRevokeRequest, call: Call) -> Result<LeaseRevokeResponse, Status> {
         let mut response = self
             .gate
-            .propose(command::lease_revoke(request), call, |outcome| match outcome {
+            .propose(command::lease_revoke(request), &call, |outcome| match outcome {
                 Outcome::LeaseRevoke(revoked) => Some(revoked),
                 _ => None,
             })
@@ -103,8 +106,13 @@ impl LeaseService {
             response.granted_ttl = term.granted_s;
             if request.keys {
                 // The leader may know of keys that this member has not heard of yet.
-                self.gate.read_barrier(call).await?;
-                response.keys = ops.lease_keys(id)?;
+                self.gate.read_barrier(&call).await?;
+                let engine = ops.store().engine();
+                let view = engine.view();
+                if ops.auth().is_enabled() {
+                    permit_in(view.as_ref(), &call.caller, &[Need::ReadKeysOf(id)])?;
+                }
+                response.keys = lease::attached_keys(view.as_ref(), id)?;
             }
         }
         response.header = Some(ops.header()?);
@@ -112,7 +120,7 @@ impl LeaseService {
     }
 
     async fn answer_leases(&self, call: Call) -> Result<LeaseLeasesResponse, Status> {
-        self.gate.read_barrier(call).await?;
+        self.gate.read_barrier(&call).await?;
         let ops = self.gate.ops();
         let leases = ops.lease_ids()?.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
         Ok(LeaseLeasesResponse { header: Some(ops.header()?), leases })
@@ -181,7 +189,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let ticket = self.keep_alive.open(request.metadata())?;
+        let (ticket, _renewing_needs_nothing_more) = self.keep_alive.open(&request).await?;
         let mut requests = request.into_inner();
         let (gate, rpc) = (self.gate.clone(), self.keep_alive.clone());
         let mut stopping = self.stopping.clone();

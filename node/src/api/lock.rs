@@ -10,7 +10,7 @@ use holdfast_proto::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockR
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::gate::{Gate, Rpc};
+use super::gate::{Asks, Gate, Rpc};
 use super::recipe::{Candidate, Recipes, deadline_of};
 use crate::metrics::RpcKind::Unary;
 
@@ -26,7 +26,8 @@ pub struct LockService {
 
 impl LockService {
     pub fn new(gate: &Gate, recipes: Arc<Recipes>) -> Self {
-        let (lock, unlock) = (gate.rpc(Unary, SERVICE, "Lock"), gate.rpc(Unary, SERVICE, "Unlock"));
+        let (lock, unlock) =
+            (gate.rpc(Unary, SERVICE, "Lock").asks(Asks::User), gate.rpc(Unary, SERVICE, "Unlock").asks(Asks::User));
         Self { gate: gate.clone(), recipes, lock, unlock }
     }
 }

@@ -15,7 +15,7 @@ use holdfast_proto::etcdserverpb::{
 use holdfast_proto::log::outcome::Result as Outcome;
 use tonic::{Request, Response, Status};
 
-use super::gate::{Call, Gate, Rpc};
+use super::gate::{Asks, Call, Gate, Rpc};
 use super::outcome::work_died;
 use super::{ETCD_VERSION, Options, snapshot_stream, status};
 use crate::env::Disk;
@@ -53,7 +53,7 @@ impl MaintenanceService {
             disk: Arc::clone(&options.disk),
             stopping: options.stopping.clone(),
             alarm: gate.rpc(Unary, SERVICE, "Alarm"),
-            status: gate.rpc(Unary, SERVICE, "Status").also_at_learners(),
+            status: gate.rpc(Unary, SERVICE, "Status").asks(Asks::Nothing).also_at_learners(),
             defragment: gate.rpc(Unary, SERVICE, "Defragment").also_at_learners(),
             hash: gate.rpc(Unary, SERVICE, "Hash").also_at_learners(),
             hash_kv: gate.rpc(Unary, SERVICE, "HashKV").also_at_learners(),
@@ -66,7 +66,7 @@ impl MaintenanceService {
     async fn answer_alarm(&self, request: AlarmRequest, call: Call) -> Result<AlarmResponse, Status> {
         let ops = self.gate.ops();
         if request.action() == AlarmAction::Get {
-            self.gate.read_barrier(call).await?;
+            self.gate.read_barrier(&call).await?;
             let mut alarms = ops.alarms()?;
             let wanted = request.alarm();
             alarms.retain(|alarm| wanted == AlarmType::None || alarm.alarm() == wanted);
@@ -74,7 +74,7 @@ impl MaintenanceService {
         }
         let mut response = self
             .gate
-            .propose(command::alarm(request), call, |outcome| match outcome {
+            .propose(command::alarm(request), &call, |outcome| match outcome {
                 Outcome::Alarm(alarm) => Some(alarm),
                 _ => None,
             })
@@ -232,7 +232,7 @@ impl Maintenance for MaintenanceService {
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        let ticket = self.snapshot.open(request.metadata())?;
+        let (ticket, _asks_once) = self.snapshot.open(&request).await?;
         let source = snapshot_stream::Source {
             ops: self.gate.ops().clone(),
             disk: Arc::clone(&self.disk),
@@ -242,7 +242,8 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
-        self.move_leader.unary(request, |to, call| self.answer_move_leader(to, call)).await
+        let about = format!("to member {:x}", request.get_ref().target_id);
+        self.move_leader.unary_about(about, request, |to, call| self.answer_move_leader(to, call)).await
     }
 
     async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   client port                                             peer port
-//!   kv  watch  lease  cluster  maintenance  topology  health       peer   (+ raft::RaftService)
+//!   kv  watch  lease  cluster  maintenance  auth  topology  health       peer   (+ raft::RaftService)
 //!   lock, election and guarded_kv: over kv and lease
-//!      \    \     |      |        |          /      /                |
-//!       `----`----`-- gate: deadline, learner, leader, metrics, request id
+//!      \    \     |      |        |          |      /      /                |
+//!       `----`----`-- gate: deadline, learner, leader, caller, metrics, request id, audit
 //!                        |
 //!                     ops::Ops: propose, read_barrier, renew, change members
 //! ```
@@ -18,6 +18,9 @@
 //! - Streams are pulled, not pushed: what a client does not read is not made, so a slow one costs a bounded amount of
 //!   memory.
 
+mod audit;
+mod auth;
+mod authority;
 mod cluster;
 mod election;
 mod gate;
@@ -44,6 +47,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
+use holdfast_proto::etcdserverpb::auth_server::AuthServer;
 use holdfast_proto::etcdserverpb::cluster_server::ClusterServer;
 use holdfast_proto::etcdserverpb::kv_server::KvServer;
 use holdfast_proto::etcdserverpb::lease_server::LeaseServer;
@@ -59,15 +63,20 @@ use holdfast_proto::v3lockpb::lock_server::LockServer;
 use tonic::Status;
 use tonic::service::Routes;
 
+pub use audit::{AuditSettings, FILE_BYTES_MAX_DEFAULT as AUDIT_BYTES_MAX_DEFAULT};
+pub use authority::FromGateway;
 pub use gate::parse_timeout;
 pub use snapshot_stream::remove_leftover_checkpoints;
 
+use crate::auth::Tokens;
 use crate::env::Disk;
 use crate::metrics::Metrics;
 use crate::ops::Ops;
 use crate::raft::{PEER_MESSAGE_BYTES_MAX, RaftService};
 use crate::rt;
 use crate::types::Limits;
+use audit::Audit;
+use authority::Authority;
 use gate::Gate;
 use outlook::Outlook;
 
@@ -86,6 +95,10 @@ const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
 #[derive(Clone)]
 pub struct Options {
     pub metrics: Metrics,
+    /// What proves who a client is.
+    pub tokens: Tokens,
+    pub hash_cost: u32,
+    pub audit: AuditSettings,
     /// Where the files of checkpoints are read from.
     pub disk: Arc<dyn Disk>,
     /// A watcher that asked for progress notices gets one when for this long nothing else was sent to it.
@@ -97,8 +110,10 @@ pub struct Options {
 /// What the client port answers over gRPC: the etcd v3 services, `holdfast.v1`, health and reflection.
 pub fn client_services(ops: &Ops, options: &Options) -> Routes {
     let outlook = Outlook::start(ops.clone());
-    let gate = Gate::new(ops.clone(), outlook, &options.metrics);
-    let decode_max = message_bytes_max(ops.limits());
+    let authority = Authority::new(ops.clone(), options.tokens.clone(), options.hash_cost);
+    let audit = Audit::start(&options.audit, ops.me().to_string(), Arc::clone(&options.disk));
+    let gate = Gate::new(ops.clone(), outlook, &options.metrics, authority, audit);
+    let decode_max = ops.limits().request_bytes_max + REQUEST_OVERHEAD_BYTES;
     // Answers have no limit of ours: a range may be as large as its client asked for.
     let encode_max = usize::MAX;
     let kv = Arc::new(kv::KvService::new(&gate));
@@ -112,6 +127,7 @@ pub fn client_services(ops: &Ops, options: &Options) -> Routes {
     let election = ElectionServer::new(election::ElectionService::new(&gate, recipes, options));
     let cluster = ClusterServer::new(cluster::ClusterService::new(&gate));
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(&gate, options));
+    let auth = AuthServer::new(auth::AuthService::new(&gate));
     let topology = TopologyServer::new(topology::TopologyService::new(&gate));
     let health = HealthServer::new(health::HealthService::new(&gate, options));
     let routes = Routes::new(kv.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
@@ -122,6 +138,7 @@ pub fn client_services(ops: &Ops, options: &Options) -> Routes {
         .add_service(lease.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(cluster.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(maintenance.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
+        .add_service(auth.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(topology.max_decoding_message_size(decode_max).max_encoding_message_size(encode_max))
         .add_service(health);
     reflection::add(routes).prepare()

@@ -13,13 +13,14 @@ impl Gate {
     /// Proposes a command and takes the answer that fits it out of the outcome.
     pub async fn propose<A>(
         &self,
-        command: Command,
-        call: Call,
+        mut command: Command,
+        call: &Call,
         answer_of: fn(Outcome) -> Option<A>,
     ) -> Result<A, Status> {
         if call.request_bytes > self.ops().limits().request_bytes_max {
             return Err(status::request_too_large());
         }
+        command.caller = call.caller.to_wire();
         let outcome = self.ops().propose(command, call.deadline).await.map_err(|error| {
             self.raft_metrics().proposals_failed.inc();
             Status::from(error)
@@ -38,7 +39,7 @@ impl Gate {
     }
 
     /// Resolves when a read from this member's state is linearizable.
-    pub async fn read_barrier(&self, call: Call) -> Result<(), Status> {
+    pub async fn read_barrier(&self, call: &Call) -> Result<(), Status> {
         self.ops().read_barrier(call.deadline).await.map_err(|error| {
             self.raft_metrics().read_indexes_failed.inc();
             Status::from(error)

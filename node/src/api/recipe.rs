@@ -124,7 +124,7 @@ impl Recipes {
         _waits: OwnedSemaphorePermit,
         mut answer: oneshot::Sender<Result<Held, Status>>,
     ) {
-        let entered = match self.enter(&candidate, call).await {
+        let entered = match self.enter(&candidate, call.clone()).await {
             Ok(entered) => entered,
             Err(status) => {
                 let _gone = answer.send(Err(status));
@@ -159,7 +159,7 @@ impl Recipes {
 
     /// Takes a place at the end of the queue, or finds the one that the session has.
     async fn enter(&self, candidate: &Candidate, call: Call) -> Result<Entered, Status> {
-        let lease = self.lease_of(candidate.lease, call).await?;
+        let lease = self.lease_of(candidate.lease, call.clone()).await?;
         let queue = Bytes::from(queue::of_name(&candidate.name));
         let key = Bytes::from(queue::place(&queue, lease));
         let put = PutRequest {
@@ -172,7 +172,7 @@ impl Recipes {
         let txn = when_created(&key, Revision(0), Op::RequestPut(put), Some(Op::RequestRange(look)));
         let mut is_uncertain = false;
         let answered = loop {
-            match self.kv.answer_txn(txn.clone(), Ok(None), call).await {
+            match self.kv.answer_txn(txn.clone(), Ok(None), call.clone()).await {
                 // Entering twice is entering once.
                 Err(status) if status::is_fate_unknown(&status) && !call.deadline.has_passed() => {
                     is_uncertain = true;
@@ -245,14 +245,14 @@ impl Recipes {
             Made::Key => {
                 let delete = Op::RequestDeleteRange(DeleteRangeRequest { key: key.clone(), ..Default::default() });
                 let txn = when_created(&key, created, delete, None);
-                retry(until, || self.kv.answer_txn(txn.clone(), Ok(None), call)).await;
+                retry(until, || self.kv.answer_txn(txn.clone(), Ok(None), call.clone())).await;
             }
         }
     }
 
     async fn revoke(&self, id: i64, until: Deadline, call: Call) {
         let call = Call { deadline: until, ..call };
-        retry(until, || self.leases.answer_revoke(LeaseRevokeRequest { id }, call)).await;
+        retry(until, || self.leases.answer_revoke(LeaseRevokeRequest { id }, call.clone())).await;
     }
 
     /// The holder of a lock or an election: the oldest key of its queue.

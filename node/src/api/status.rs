@@ -9,6 +9,7 @@ use holdfast_proto::log::Refusal;
 use holdfast_proto::log::refusal::Reason;
 use tonic::{Code, Status};
 
+use crate::auth::Denied;
 use crate::mvcc::ReadError;
 use crate::ops::{OpsError, REFUSED};
 use crate::raft::MemberRefusal;
@@ -41,6 +42,13 @@ texts! {
         "holdfast: a guard is a key or a name, and the token (a revision above 0): give both, or neither";
     bad_downgrade_version = InvalidArgument, "etcdserver: wrong downgrade target version format";
     bad_downgrade_target = InvalidArgument, "etcdserver: invalid downgrade target version";
+    user_empty = InvalidArgument, "etcdserver: user name is empty";
+    role_empty = InvalidArgument, "etcdserver: role name is empty";
+    auth_failed = InvalidArgument, "etcdserver: authentication failed, invalid user ID or password";
+    old_auth_revision = InvalidArgument, "etcdserver: revision of auth store is old";
+    permission_not_given = InvalidArgument, "etcdserver: permission not given";
+    invalid_auth_management = InvalidArgument, "etcdserver: invalid auth management";
+    password_too_long = InvalidArgument, "holdfast: a password has at most 72 bytes";
     compacted = OutOfRange, "etcdserver: mvcc: required revision has been compacted";
     future_revision = OutOfRange, "etcdserver: mvcc: required revision is a future revision";
     lease_ttl_too_large = OutOfRange, "etcdserver: too large lease TTL";
@@ -63,6 +71,18 @@ texts! {
     no_downgrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
     unknown_method = Unknown, "etcdserver: unknown method";
     fenced = FailedPrecondition, "holdfast: the guard does not hold";
+    root_user_missing = FailedPrecondition, "etcdserver: root user does not exist";
+    root_role_missing = FailedPrecondition, "etcdserver: root user does not have root role";
+    user_exists = FailedPrecondition, "etcdserver: user name already exists";
+    user_not_found = FailedPrecondition, "etcdserver: user name not found";
+    role_exists = FailedPrecondition, "etcdserver: role name already exists";
+    role_not_found = FailedPrecondition, "etcdserver: role name not found";
+    role_not_granted = FailedPrecondition, "etcdserver: role is not granted to the user";
+    permission_not_granted = FailedPrecondition, "etcdserver: permission is not granted to the role";
+    auth_not_enabled = FailedPrecondition, "etcdserver: authentication is not enabled";
+    verify_only = FailedPrecondition, "holdfast: this member checks tokens and cannot issue them: it has no priv-key";
+    permission_denied = PermissionDenied, "etcdserver: permission denied";
+    invalid_auth_token = Unauthenticated, "etcdserver: invalid auth token";
     corrupt = DataLoss, "etcdserver: corrupt cluster";
     no_leader = Unavailable, "etcdserver: no leader";
     leader_changed = Unavailable, "etcdserver: leader changed";
@@ -94,6 +114,17 @@ impl From<InvalidRequest> for Status {
     }
 }
 
+/// Whether somebody was turned away for who they are, or for not saying it.
+pub fn is_about_identity(status: &Status) -> bool {
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => true,
+        Code::InvalidArgument => {
+            [user_empty, auth_failed, old_auth_revision].iter().any(|text| text().message() == status.message())
+        }
+        _ => false,
+    }
+}
+
 /// What apply refused.
 pub fn of_refusal(refusal: &Refusal) -> Status {
     match refusal.reason() {
@@ -106,7 +137,32 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         Reason::Corrupt => corrupt(),
         Reason::ChecksumMismatch => with_detail(&corrupt(), &refusal.detail),
         Reason::Fenced => with_detail(&fenced(), &refusal.detail),
+        Reason::AuthUserEmpty => user_empty(),
+        Reason::AuthOldRevision => old_auth_revision(),
+        Reason::AuthPermissionDenied => permission_denied(),
+        Reason::AuthRootUserNotExist => root_user_missing(),
+        Reason::AuthRootRoleNotGranted => root_role_missing(),
+        Reason::AuthUserExists => user_exists(),
+        Reason::AuthUserNotFound => user_not_found(),
+        Reason::AuthRoleExists => role_exists(),
+        Reason::AuthRoleNotFound => role_not_found(),
+        Reason::AuthRoleEmpty => role_empty(),
+        Reason::AuthRoleNotGranted => role_not_granted(),
+        Reason::AuthPermissionNotGranted => permission_not_granted(),
+        Reason::AuthPermissionNotGiven => permission_not_given(),
+        Reason::AuthInvalidManagement => invalid_auth_management(),
         Reason::Unspecified => Status::internal(format!("holdfast: refused: {}", refusal.detail)),
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::UserEmpty => user_empty(),
+            Denied::OldRevision => old_auth_revision(),
+            Denied::NotPermitted => permission_denied(),
+            Denied::Engine(error) => error.into(),
+        }
     }
 }
 

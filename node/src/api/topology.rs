@@ -5,7 +5,7 @@ use holdfast_proto::v1::topology_server::Topology as TopologyApi;
 use holdfast_proto::v1::{TopologyMember, TopologyRequest, TopologyResponse, ZoneVerdict};
 use tonic::{Request, Response, Status};
 
-use super::gate::{Call, Gate, Rpc};
+use super::gate::{Asks, Call, Gate, Rpc};
 use crate::metrics::RpcKind::Unary;
 use crate::ops;
 use crate::ops::MemberHealth;
@@ -18,7 +18,7 @@ pub struct TopologyService {
 impl TopologyService {
     pub fn new(gate: &Gate) -> Self {
         // A member that is cut off or only learns is worth asking too: it says how the cluster looks from there.
-        let topology = gate.rpc(Unary, "holdfast.v1.Topology", "Topology").also_at_learners();
+        let topology = gate.rpc(Unary, "holdfast.v1.Topology", "Topology").asks(Asks::User).also_at_learners();
         Self { gate: gate.clone(), topology }
     }
 

@@ -32,6 +32,7 @@ const HISTORY: &str = "History and watches";
 const CLIENT_TLS: &str = "TLS of the client port (URLs with https)";
 const PEER_TLS: &str = "TLS between members (URLs with https)";
 const TLS: &str = "TLS of both";
+const AUTH: &str = "Authentication and audit";
 const LOGGING: &str = "Logging";
 const COMPATIBILITY: &str = "Accepted so that etcd's start scripts work, without effect";
 
@@ -161,6 +162,21 @@ pub const SETTINGS: &[Setting] = &[
     value(TLS, "tls-max-version", "TLS1.2|TLS1.3", "Newest version that is spoken [default: TLS1.3]"),
     value(TLS, "cipher-suites", "SUITES", "Suites that are offered, by IANA's names [default: all that are safe]"),
     value(TLS, "self-signed-cert-validity", "YEARS", "How long certificates of --auto-tls last [default: 1]"),
+    value(AUTH, "auth-token", "KIND", "simple, or jwt,sign-method=..,pub-key=..,priv-key=..,ttl=.. [default: simple]"),
+    value(AUTH, "auth-token-ttl", "SECONDS", "How long a simple token lives after its last use [default: 300]"),
+    value(AUTH, "bcrypt-cost", "COST", "What hashing a password costs: each step is twice as much [default: 10]"),
+    value(
+        AUTH,
+        "audit-log-path",
+        "FILE",
+        "Where acts of administrators and refusals are recorded: a file, or stderr [default: none]",
+    ),
+    value(
+        AUTH,
+        "audit-log-max-bytes",
+        "BYTES",
+        "Size at which the audit log becomes FILE.1 and a new one is begun [default: 67108864]",
+    ),
     value(LOGGING, "log-level", "LEVEL", "error, warn, info, debug, trace, or module=level,... [default: info]"),
     value(LOGGING, "log-format", "json|console", "json has the keys of etcd's log lines [default: json]"),
     value(

@@ -17,6 +17,7 @@
 //!   etcd's defaults (`manner.rs`), and reads a file as etcd does: then nothing else counts.
 //! - Whatever is wrong is said with the setting's name, where it came from, what was given and what is expected.
 
+mod auth;
 mod catalogue;
 mod file;
 mod initial_cluster;

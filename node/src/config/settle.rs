@@ -6,7 +6,11 @@ use std::time::Duration;
 use super::catalogue::{SETTINGS, is_without_effect, setting};
 use super::sources::{Given, Sources};
 use super::values::{Expected, Switch};
-use super::{Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, initial_cluster, tls, urls, values, web};
+use super::{
+    Config, ConfigError, LogConfig, LogFormat, LogOutput, Manner, auth, initial_cluster, tls, urls, values, web,
+};
+use crate::api::{AUDIT_BYTES_MAX_DEFAULT, AuditSettings};
+use crate::auth::{AuthSettings, TokenSettings};
 use crate::gateway::Access;
 use crate::ops::{AutoCompaction, Learners};
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
@@ -56,6 +60,8 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         limits: limits(&reader)?,
         log: LogOptions::default(),
         auto_compaction: auto_compaction(&reader)?,
+        auth: auth_settings(&reader)?,
+        audit: audit_settings(&reader)?,
         access: Access {
             origins: reader.read("cors", "*", web::origins)?,
             hosts: reader.read("host-whitelist", "*", web::hosts)?,
@@ -215,6 +221,22 @@ fn limits(reader: &Reader<'_>) -> Result<Limits, ConfigError> {
         request_deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1),
         ..default
     })
+}
+
+fn auth_settings(reader: &Reader<'_>) -> Result<AuthSettings, ConfigError> {
+    let default = AuthSettings::default();
+    let ttl_s = reader.number("auth-token-ttl", TokenSettings::SIMPLE_TTL.as_secs(), 1, 31_536_000)?;
+    let hash_cost = reader.number("bcrypt-cost", u64::from(default.hash_cost), 4, 31)?;
+    Ok(AuthSettings {
+        tokens: reader.read("auth-token", "simple", |text| auth::tokens(text, Duration::from_secs(ttl_s)))?,
+        hash_cost: u32::try_from(hash_cost).unwrap_or(default.hash_cost),
+    })
+}
+
+fn audit_settings(reader: &Reader<'_>) -> Result<AuditSettings, ConfigError> {
+    // Less than this would be renamed all the time.
+    let bytes_max = reader.number("audit-log-max-bytes", AUDIT_BYTES_MAX_DEFAULT, 64 * 1024, i64::MAX as u64)?;
+    reader.read("audit-log-path", "", |text| auth::audit(text, bytes_max))
 }
 
 fn auto_compaction(reader: &Reader<'_>) -> Result<AutoCompaction, ConfigError> {

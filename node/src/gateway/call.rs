@@ -21,6 +21,7 @@ use super::inbound::{Bounds, Messages, single};
 use super::json;
 use super::methods::{Contract, Shape};
 use super::refusal::Refusal;
+use crate::api::FromGateway;
 use crate::api::parse_timeout;
 use crate::ops::Deadline;
 use crate::rt;
@@ -65,7 +66,8 @@ async fn ask(grpc: Routes, contract: &Contract, bounds: Bounds, parts: Parts, bo
     let metadata = metadata(&parts.headers)?;
     let patience = Patience::of(&metadata);
     // Who is at the other end of the connection, and what the connection proved of it.
-    let extensions = parts.extensions;
+    let mut extensions = parts.extensions;
+    extensions.insert(FromGateway);
     let mut client = tonic::client::Grpc::new(grpc).max_decoding_message_size(usize::MAX);
     let codec = MessageCodec { output: contract.output.clone() };
     let path = contract.path.clone();

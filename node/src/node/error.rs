@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::bootstrap::BootstrapError;
 use super::identity::IdentityError;
+use crate::auth::JwtError;
 use crate::mvcc::ReadError;
 use crate::raft::RaftStopped;
 use crate::storage::EngineError;
@@ -39,6 +40,10 @@ pub enum StartError {
     State { dir: PathBuf, source: EngineError },
     #[error("the state in {dir}: {source}")]
     Reading { dir: PathBuf, source: ReadError },
+    #[error("--auth-token: {0}")]
+    TokenKeys(JwtError),
+    #[error("--auth-token: {path}: {source}; name a PEM file that the user who runs this may read")]
+    TokenKeyFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Raft(#[from] RaftStopped),
     #[error("{url}: cannot listen: {source}; is another process using the port, or is the address not this machine's?")]

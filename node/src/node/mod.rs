@@ -17,6 +17,7 @@ mod error;
 mod identity;
 mod opening;
 mod serving;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,6 +78,7 @@ impl Node {
             member = %who.identity.member,
             "starting"
         );
+        let tokens = tokens::read(&settings.auth.tokens, &io).await?;
         let opened = open_all(&settings, &io, &who).await?;
         let store = Arc::clone(&opened.store);
         let metrics = Metrics::new(&metrics::Identity {
@@ -92,6 +94,9 @@ impl Node {
         let (stopping, stopping_seen) = rt::watch::channel(false);
         let options = api::Options {
             metrics: metrics.clone(),
+            tokens,
+            hash_cost: settings.auth.hash_cost,
+            audit: settings.audit.clone(),
             disk: Arc::clone(&io.disk),
             watch_progress_interval: settings.watch_progress_interval,
             stopping: stopping_seen,
@@ -181,6 +186,7 @@ async fn build(
         machine: state::Machine,
         leases: Arc::clone(&leases),
         hub: Arc::clone(&hub),
+        auth: Arc::clone(&opened.auth),
         halt: io.halt.clone(),
         holes: Arc::clone(&holes),
         changing: Arc::default(),
@@ -209,6 +215,7 @@ async fn build(
         leases,
         lease_epoch,
         hub,
+        auth: opened.auth,
         limits: settings.limits.clone(),
         timing: settings.timing.clone(),
         auto_compaction: settings.auto_compaction,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::identity::Identity;
 use super::{StartError, bootstrap};
 use crate::api;
+use crate::auth;
 use crate::io::Io;
 use crate::lease::LeaseTable;
 use crate::mvcc;
@@ -64,6 +65,7 @@ pub struct OpenedAll {
     pub store: Arc<Store>,
     pub leases: LeaseTable,
     pub revision: Revision,
+    pub auth: Arc<auth::Live>,
     pub applied: Option<LogId>,
 }
 
@@ -96,6 +98,7 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         }
         let leases = LeaseTable::load(view.as_ref()).map_err(in_state)?;
         let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;
+        let auth = Arc::new(auth::Live::new(&auth::AuthState::load(view.as_ref()).map_err(in_state)?));
         drop(view);
         // What the state covers already need not be read from the log any more.
         let covered = applied.map_or(0, |applied| applied.index);
@@ -109,7 +112,7 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
                  first of them on; see docs/OPERATIONS.md, \"repairing(log)\""
             );
         }
-        Ok(OpenedAll { log, holes, store: Arc::new(store), leases, revision, applied })
+        Ok(OpenedAll { log, holes, store: Arc::new(store), leases, revision, auth, applied })
     })
     .await
 }

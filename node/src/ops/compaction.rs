@@ -163,7 +163,8 @@ async fn compact(ops: &Ops, upto: Revision) -> Result<(), OpsError> {
         return Ok(());
     }
     let request = CompactionRequest { revision: upto.0, physical: false };
-    ops.propose(command::compact(request), Deadline::after_ms(ops.limits().request_deadline_ms)).await?;
+    ops.propose(command::by_member(command::compact(request)), Deadline::after_ms(ops.limits().request_deadline_ms))
+        .await?;
     ops.sweep_soon();
     Ok(())
 }

@@ -103,12 +103,6 @@ impl Ops {
         Ok(Some(LeaseTerm { remaining_s: whole_seconds(left), granted_s: whole_seconds(granted) }))
     }
 
-    /// The keys attached to a lease, as this member's state has them.
-    pub fn lease_keys(&self, id: LeaseId) -> Result<Vec<Bytes>, OpsError> {
-        let engine = self.store().engine();
-        Ok(lease::attached_keys(engine.view().as_ref(), id)?)
-    }
-
     /// All leases, as this member's state has them.
     pub fn lease_ids(&self) -> Result<Vec<LeaseId>, OpsError> {
         let engine = self.store().engine();

@@ -42,6 +42,7 @@ pub use topology::{MemberHealth, Topology, TopologyMember};
 pub use turn::{Place, Turn};
 
 use self::queue::Hops;
+use crate::auth::Live;
 use crate::env::{Disk, Halt};
 use crate::lease::LeaseTable;
 use crate::metrics::{RaftMetrics, SpaceMetrics, StateMetrics};
@@ -108,6 +109,7 @@ pub struct Parts {
     /// The start of the lease table's clock.
     pub lease_epoch: rt::Instant,
     pub hub: Arc<Hub>,
+    pub auth: Arc<Live>,
     pub limits: Limits,
     pub timing: Timing,
     pub auto_compaction: AutoCompaction,
@@ -134,6 +136,7 @@ struct Inner {
     leases: Arc<Mutex<LeaseTable>>,
     lease_epoch: rt::Instant,
     hub: Arc<Hub>,
+    auth: Arc<Live>,
     limits: Limits,
     timing: Timing,
     auto_compaction: AutoCompaction,
@@ -163,6 +166,7 @@ impl Ops {
             leases: parts.leases,
             lease_epoch: parts.lease_epoch,
             hub: parts.hub,
+            auth: parts.auth,
             limits: parts.limits,
             timing: parts.timing,
             auto_compaction: parts.auto_compaction,
@@ -228,6 +232,11 @@ impl Ops {
 
     pub fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
+    }
+
+    /// Whether authentication is on, and whether users or roles have changed.
+    pub fn auth(&self) -> &Arc<Live> {
+        &self.inner.auth
     }
 
     pub fn peers(&self) -> &Peers {

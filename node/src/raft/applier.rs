@@ -18,6 +18,7 @@ use prost::Message;
 use super::tally::Tally;
 use super::types::{Applied, RaftEntry, StoredMembership};
 use super::wire;
+use crate::auth::{AuthState, Live};
 use crate::env::Halt;
 use crate::lease::LeaseTable;
 use crate::rt;
@@ -35,6 +36,8 @@ pub struct Applier {
     pub machine: state::Machine,
     pub leases: Arc<Mutex<LeaseTable>>,
     pub hub: Arc<Hub>,
+    /// Told of every change of users and roles, before watchers and callers hear of what came after it.
+    pub auth: Arc<Live>,
     pub halt: Halt,
     /// Log entries that are rotten here, in order. Nothing from the first of them on is applied.
     pub holes: Arc<Mutex<Vec<LogId>>>,
@@ -111,6 +114,9 @@ impl Applier {
         self.recent.remember(written);
         self.tally.note(&effects);
         self.leases.lock().absorb(&effects.lease_changes, rt::since(self.lease_epoch));
+        if let Some(auth) = &effects.auth {
+            self.auth.renew(auth);
+        }
         self.hub.publish(&effects.published);
         if let Some(last) = ids.last() {
             self.tell_applied(*last);
@@ -140,9 +146,11 @@ impl Applier {
         let leases = LeaseTable::load(view.as_ref()).map_err(io::Error::other)?;
         let revision = crate::mvcc::revision(view.as_ref()).map_err(io::Error::other)?;
         let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
+        let auth = AuthState::load(view.as_ref()).map_err(io::Error::other)?;
         drop(view);
         self.recent.forget();
         self.tally.count_keys(&self.store, &self.changing);
+        self.auth.renew(&auth);
         *self.leases.lock() = leases;
         self.hub.reset(revision);
         if let Some(applied) = applied {

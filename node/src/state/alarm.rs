@@ -87,9 +87,10 @@ impl Alarms {
     }
 
     /// Lets a command pass unless an alarm forbids it. Without space nothing may grow; with damage somewhere nothing
-    /// may change at all. Alarms themselves always can, or nobody could take one back.
+    /// may change at all. Alarms themselves always can, or nobody could take one back; users
+    /// can too, so that whoever fills the disk can be kept out.
     pub fn admit(&self, request: &Request) -> Result<(), Halt> {
-        if matches!(request, Request::Alarm(_)) {
+        if matches!(request, Request::Alarm(_) | Request::AuthChange(_)) {
             return Ok(());
         }
         if self.is_on(AlarmType::Corrupt) {
@@ -102,6 +103,7 @@ impl Alarms {
             | Request::Compact(_)
             | Request::LeaseRevoke(_)
             | Request::LeaseExpire(_)
+            | Request::AuthChange(_)
             | Request::Alarm(_) => false,
         };
         if grows && self.is_on(AlarmType::Nospace) {

@@ -10,9 +10,11 @@ use holdfast_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RequestOp,
     TxnRequest,
 };
+use holdfast_proto::log::auth_change::Change;
 use holdfast_proto::log::command::Request;
-use holdfast_proto::log::{Command, Guard, LeaseExpire};
+use holdfast_proto::log::{AuthChange, Command, Guard, LeaseExpire};
 
+use crate::auth::Caller;
 use crate::types::{LeaseId, value_checksum};
 
 pub fn put(request: PutRequest) -> Command {
@@ -50,12 +52,22 @@ pub fn alarm(request: AlarmRequest) -> Command {
 /// An alarm that a member raises for itself, or ends because its reason is gone. Ending leaves alone what an operator
 /// raised.
 pub fn alarm_of_member(request: AlarmRequest) -> Command {
-    Command { raised_by_member: true, ..alarm(request) }
+    Command { raised_by_member: true, ..by_member(alarm(request)) }
 }
 
 /// `leader_term` is the term in which the proposer saw the leases run out.
 pub fn lease_expire(ids: &[LeaseId], leader_term: u64) -> Command {
-    of(Request::LeaseExpire(LeaseExpire { lease_ids: ids.iter().map(|id| id.0).collect(), leader_term }))
+    by_member(of(Request::LeaseExpire(LeaseExpire { lease_ids: ids.iter().map(|id| id.0).collect(), leader_term })))
+}
+
+/// A change of users and roles. Passwords have been hashed.
+pub fn auth_change(change: Change) -> Command {
+    of(Request::AuthChange(AuthChange { change: Some(change) }))
+}
+
+/// The same command, given by a member for itself and not for a client.
+pub fn by_member(command: Command) -> Command {
+    Command { caller: Caller::Member.to_wire(), ..command }
 }
 
 /// The same command, carried out only while `guard` holds, if there is one.
@@ -83,6 +95,7 @@ pub(super) fn for_each_put(request: &Request, show: &mut dyn FnMut(&PutRequest))
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke(_)
         | Request::LeaseExpire(_)
+        | Request::AuthChange(_)
         | Request::Alarm(_) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use holdfast_proto::{log, peer};
 
+use crate::auth::AuthState;
 use crate::lease::LeaseChange;
 use crate::mvcc::{ReadError, Revisioned};
 use crate::storage::{Batch, EngineError};
@@ -33,6 +34,8 @@ pub struct Effects {
     pub lease_changes: Vec<LeaseChange>,
     /// Alarms were raised or taken back: read them with [`super::alarms`].
     pub alarms_changed: bool,
+    /// Authentication after the entries, if users, roles or the whole were changed.
+    pub auth: Option<AuthState>,
     /// The last membership among the entries, and where it stands in the log.
     pub membership: Option<(LogId, peer::Membership)>,
     /// Where history starts now, if a compaction was among the entries.

@@ -10,13 +10,14 @@ use holdfast_proto::etcdserverpb::{
 use holdfast_proto::log::command::Request;
 use holdfast_proto::log::outcome::Result as Answer;
 use holdfast_proto::log::refusal::Reason;
-use holdfast_proto::log::{Command, LeaseExpire, LeaseExpired, Outcome, Refusal};
+use holdfast_proto::log::{AuthChange, AuthChanged, Command, LeaseExpire, LeaseExpired, Outcome, Refusal};
 
 use super::alarm::{Alarms, RaisedBy};
 use super::effects::{ApplyError, Effects, Entry, EntryPayload};
 use super::halt::Halt;
 use super::revising::{Revising, lease_id};
-use super::{command, guard, meta, txn};
+use super::{auth as users, command, guard, meta, txn};
+use crate::auth::{self, AuthState, Caller};
 use crate::lease::{self, LeaseChange};
 use crate::mvcc::{Horizon, Overlay, ReadError};
 use crate::storage::{Column, EngineError, View};
@@ -59,6 +60,7 @@ struct Run<'v> {
     applied: Option<LogId>,
     stamped_unix_ms: u64,
     alarms: Alarms,
+    auth: AuthState,
     effects: Effects,
 }
 
@@ -70,6 +72,7 @@ impl<'v> Run<'v> {
             applied: meta::applied(view)?,
             stamped_unix_ms: meta::stamped_unix_ms(view)?,
             alarms: Alarms::load(view)?,
+            auth: AuthState::load(view)?,
             effects: Effects::default(),
         })
     }
@@ -112,6 +115,11 @@ impl<'v> Run<'v> {
 
     fn answer(&mut self, log_id: LogId, command: &Command) -> Result<Answer, Halt> {
         let request = command.request.as_ref().ok_or(Halt::Unknown)?;
+        // First of all, alarm or not: who may not ask learns nothing.
+        if self.auth.is_enabled {
+            let needs = auth::needs_of_command(request, command.guard.as_ref());
+            users::admit(&self.overlay, &self.auth, &Caller::from_wire(command.caller.as_ref()), &needs)?;
+        }
         self.alarms.admit(request)?;
         check_values(request, &command.value_checksums)?;
         if let Some(guard) = &command.guard {
@@ -133,6 +141,7 @@ impl<'v> Run<'v> {
             Request::LeaseRevoke(request) => self.revoke(request).map(Answer::LeaseRevoke),
             Request::LeaseExpire(request) => self.expire(log_id, request).map(Answer::LeaseExpire),
             Request::Alarm(request) => Ok(Answer::Alarm(self.alarm(request, raised_by(command)))),
+            Request::AuthChange(request) => self.change_auth(request).map(Answer::AuthChange),
         }
     }
 
@@ -201,6 +210,15 @@ impl<'v> Run<'v> {
         let alarms = self.alarms.apply(&mut self.overlay, request, by);
         self.effects.alarms_changed |= self.alarms != before;
         AlarmResponse { header: self.header(), alarms }
+    }
+
+    fn change_auth(&mut self, request: &AuthChange) -> Result<AuthChanged, Halt> {
+        let mut state = self.auth.clone();
+        let header = self.header();
+        let changed = users::change(&mut self.overlay, &mut state, header, request)?;
+        self.auth = state;
+        self.effects.auth = Some(self.auth.clone());
+        Ok(changed)
     }
 
     fn header(&self) -> Option<ResponseHeader> {

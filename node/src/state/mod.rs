@@ -20,6 +20,7 @@
 //!   by damage on this member's disk) is an [`ApplyError`], and stops the node: to skip it would be to differ.
 
 mod alarm;
+mod auth;
 pub mod command;
 mod compare;
 mod effects;

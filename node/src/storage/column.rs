@@ -15,6 +15,9 @@
 //! Lease      lease id u64                 granted TTL in seconds i64
 //! LeaseKey   lease id u64 | key           empty
 //! Meta       a name, see below            see below
+//! Auth       "state"                      enabled u8 | auth revision u64 | token secret (32, none while disabled)
+//! Auth       "user/" name                 credential revision u64 | encoded authpb.User
+//! Auth       "role/" name                 encoded authpb.Role
 //! ```
 //!
 //! `escaped key`: each 0x00 becomes 0x00 0xFF, and 0x00 0x01 ends it, so that no key's versions run into those of a
@@ -56,12 +59,21 @@ pub enum Column {
     LeaseKey,
     /// One row for each fact about the state as a whole.
     Meta,
+    /// Users, roles, and authentication as a whole.
+    Auth,
 }
 
 impl Column {
     /// All of them, in the order in which dumps and hashes walk them.
-    pub const ALL: [Column; 6] =
-        [Column::Current, Column::History, Column::Versions, Column::Lease, Column::LeaseKey, Column::Meta];
+    pub const ALL: [Column; 7] = [
+        Column::Current,
+        Column::History,
+        Column::Versions,
+        Column::Lease,
+        Column::LeaseKey,
+        Column::Meta,
+        Column::Auth,
+    ];
 
     /// The column family's name on disk. Never changed once released.
     pub fn name(self) -> &'static str {
@@ -72,6 +84,7 @@ impl Column {
             Column::Lease => "lease",
             Column::LeaseKey => "lease_key",
             Column::Meta => "meta",
+            Column::Auth => "auth",
         }
     }
 }

@@ -221,7 +221,7 @@ impl RocksEngineFactory {
             // never overlap and move down the levels without being rewritten: no need for blob files.
             Column::History => blocks.set_block_size(16 * 1024),
             Column::Versions => blocks.set_block_size(8 * 1024),
-            Column::Lease | Column::LeaseKey | Column::Meta => blocks.set_block_size(4 * 1024),
+            Column::Lease | Column::LeaseKey | Column::Meta | Column::Auth => blocks.set_block_size(4 * 1024),
         }
         options.set_block_based_table_factory(&blocks);
         options

@@ -6,6 +6,7 @@
 mod checksum;
 mod ids;
 mod limits;
+mod moment;
 mod naming;
 pub mod queue;
 mod range;
@@ -14,6 +15,7 @@ mod tls;
 pub use checksum::value_checksum;
 pub use ids::{ClusterId, LeaseId, LogId, MemberId, Revision, Vote};
 pub use limits::Limits;
+pub use moment::Rfc3339;
 pub use naming::{cluster_id_of, member_id_of};
 pub use range::{KeyRange, RangeEnd};
 pub use tls::{AllowedNames, ClientCertificates, KeyPairFiles, OwnCertificate, PortTls, TlsSettings, TlsVersion};

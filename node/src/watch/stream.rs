@@ -199,6 +199,21 @@ impl WatchStream {
         Ok(reply::refused(revision, reason.to_owned()))
     }
 
+    /// Ends a watcher that its client did not cancel. Nothing if there is none of this id.
+    pub fn revoke(
+        &mut self,
+        id: WatchId,
+        reason: &str,
+        state: &dyn StateSource,
+    ) -> Result<Option<WatchResponse>, WatchError> {
+        if !self.watchers.contains_key(&id) {
+            return Ok(None);
+        }
+        let revision = self.newest(state)?;
+        self.forget(id);
+        Ok(Some(WatchResponse { cancel_reason: reason.to_owned(), ..reply::canceled(id, self.show(revision)) }))
+    }
+
     /// Live watchers of this stream.
     pub fn watchers(&self) -> usize {
         self.watchers.len()

@@ -91,6 +91,11 @@ const RULES: [Rule; 14] = [
         why: "the catalogue of metrics is one place, and names in it are promises to dashboards",
     },
     Rule {
+        paths: &["bcrypt", "hmac", "jsonwebtoken"],
+        allowed: &["auth/"],
+        why: "what proves who somebody is stands in one place, where it can be read at one sitting",
+    },
+    Rule {
         paths: &["clap", "serde_yaml_ng"],
         allowed: &["config.rs", "config/", "cli/", "main.rs"],
         why: "how a setting is spelled is the top's business; below it is a typed value",

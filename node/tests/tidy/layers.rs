@@ -43,7 +43,7 @@ const LAYERS: [Layer; 9] = [
 ];
 
 /// Neighbours in a layer: who, whom, and why the arrow may stand. Never both ways.
-const NEIGHBOURS: [(&str, &str, &str); 8] = [
+const NEIGHBOURS: [(&str, &str, &str); 9] = [
     ("codec", "types", "records and keys are made of ids and revisions"),
     ("env", "types", "the words of every layer"),
     ("rt", "types", "the words of every layer"),
@@ -52,6 +52,7 @@ const NEIGHBOURS: [(&str, &str, &str); 8] = [
     ("tls", "env", "certificates are files"),
     ("tls", "metrics", "when certificates end is shown"),
     ("tls", "rt", "it fills the slots that connections look into, and looks at its files from time to time"),
+    ("auth", "lease", "whoever attaches a lease, or ends one, must be allowed to write the keys it holds"),
 ];
 
 /// The top is one thing in several files.

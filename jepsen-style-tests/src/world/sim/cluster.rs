@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_node::api::AuditSettings;
+use holdfast_node::auth::AuthSettings;
 use holdfast_node::env::{CrashPolicy, FaultyDisk, Halt};
 use holdfast_node::gateway::Access;
 use holdfast_node::io::Io;
@@ -103,6 +105,8 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         watch_progress_interval: Duration::from_secs(600),
         access: Access::default(),
         tls: TlsSettings::default(),
+        auth: AuthSettings::default(),
+        audit: AuditSettings::Off,
     }
 }
 

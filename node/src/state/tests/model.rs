@@ -304,6 +304,7 @@ impl Model {
                 self.end_lease(request.id);
                 Answer::LeaseRevoke(LeaseRevokeResponse { header: self.header() })
             }
+            Request::AuthChange(_) => panic!("users have scripts of their own"),
             Request::LeaseExpire(request) => {
                 let mut lease_ids = Vec::new();
                 for id in request.lease_ids.iter().filter(|_| request.leader_term == term) {

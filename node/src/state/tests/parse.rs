@@ -4,6 +4,11 @@ use bytes::Bytes;
 use holdfast_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use holdfast_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use holdfast_proto::etcdserverpb::request_op::Request as Op;
+use holdfast_proto::log::AuthEnable;
+use holdfast_proto::log::auth_change::Change;
+use holdfast_proto::{authpb, etcdserverpb as pb};
+
+use crate::auth::{Caller, Identity};
 use holdfast_proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use holdfast_proto::log::Guard;
 use holdfast_proto::log::guard::Held;
@@ -61,6 +66,58 @@ impl<'a> Words<'a> {
 /// `\0` is a zero byte, `""` the empty text.
 pub fn bytes_of(word: &str) -> Bytes {
     Bytes::from(word.replace("\\0", "\0").replace("\"\"", ""))
+}
+
+/// `as ann`, `as ann rev=3`, `as nobody`, `as member`.
+pub fn caller_of(words: &Words<'_>) -> Caller {
+    match words.plain[1] {
+        "nobody" => Caller::Nobody,
+        "member" => Caller::Member,
+        user => {
+            let auth_revision = words.number("rev").unwrap_or(0) as u64;
+            Caller::User(Identity { user: user.into(), auth_revision })
+        }
+    }
+}
+
+/// `auth enable`, `user add ann`, `role grant r read a..c`; `None` for `auth show`.
+pub fn auth_change_of(words: &Words<'_>) -> Option<Change> {
+    let word = |at: usize| words.plain.get(at).copied().unwrap_or_default().replace("\"\"", "");
+    Some(match (words.plain[0], words.plain[1]) {
+        ("auth", "show") => return None,
+        ("auth", "enable") => Change::Enable(AuthEnable { token_secret: Bytes::from_static(b"secret") }),
+        ("auth", "disable") => Change::Disable(pb::AuthDisableRequest {}),
+        ("user", "add") => Change::UserAdd(pb::AuthUserAddRequest {
+            name: word(2),
+            hashed_password: format!("hash of {}", word(3)),
+            ..pb::AuthUserAddRequest::default()
+        }),
+        ("user", "del") => Change::UserDelete(pb::AuthUserDeleteRequest { name: word(2) }),
+        ("user", "passwd") => Change::UserChangePassword(pb::AuthUserChangePasswordRequest {
+            name: word(2),
+            hashed_password: format!("hash of {}", word(3)),
+            ..pb::AuthUserChangePasswordRequest::default()
+        }),
+        ("user", "grant") => Change::UserGrantRole(pb::AuthUserGrantRoleRequest { user: word(2), role: word(3) }),
+        ("user", "revoke") => Change::UserRevokeRole(pb::AuthUserRevokeRoleRequest { name: word(2), role: word(3) }),
+        ("role", "add") => Change::RoleAdd(pb::AuthRoleAddRequest { name: word(2) }),
+        ("role", "del") => Change::RoleDelete(pb::AuthRoleDeleteRequest { role: word(2) }),
+        ("role", "grant") => {
+            let (key, range_end) = range_of(words.plain[4]);
+            let kind = match words.plain[3] {
+                "read" => authpb::permission::Type::Read,
+                "write" => authpb::permission::Type::Write,
+                _ => authpb::permission::Type::Readwrite,
+            };
+            let perm = Some(authpb::Permission { perm_type: kind as i32, key, range_end });
+            Change::RoleGrantPermission(pb::AuthRoleGrantPermissionRequest { name: word(2), perm })
+        }
+        ("role", "revoke") => {
+            let (key, range_end) = range_of(words.plain[3]);
+            Change::RoleRevokePermission(pb::AuthRoleRevokePermissionRequest { role: word(2), key, range_end })
+        }
+        other => panic!("{other:?}: no change of users or roles"),
+    })
 }
 
 /// `a`, `a..c`, `a..` or `..`, as key and range end.

@@ -40,6 +40,11 @@ fn guard_stories() {
     run_directory("guard");
 }
 
+#[test]
+fn auth_stories() {
+    run_directory("auth");
+}
+
 fn run_directory(name: &str) {
     let root =
         std::env::var("HOLDFAST_SCRIPTS").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts").into());

@@ -10,7 +10,9 @@ use holdfast_proto::log::outcome::Result as Answer;
 use holdfast_proto::log::{Outcome, refusal};
 use holdfast_proto::mvccpb::KeyValue;
 
+use crate::auth;
 use crate::mvcc::{Event, EventKind};
+use crate::storage::View;
 
 /// One answer to a line or more, without indentation at the first.
 pub fn outcome(outcome: &Outcome) -> String {
@@ -28,6 +30,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         }
         Answer::LeaseRevoke(response) => format!("{}\n", header(&response.header)),
         Answer::Alarm(response) => alarms(&response.alarms),
+        Answer::AuthChange(changed) => format!("auth rev {}\n", changed.auth_revision),
         Answer::LeaseExpire(response) => format!("expired {:?}\n", response.lease_ids),
     }
 }
@@ -69,6 +72,24 @@ pub fn txn(response: &TxnResponse, indent: &str) -> String {
             Response::ResponseTxn(response) => ("txn", txn(response, &deeper)),
         };
         write!(text, "{deeper}{name}: {answer}").unwrap();
+    }
+    text
+}
+
+/// Users, roles, and whether they matter.
+pub fn auth(view: &dyn View) -> String {
+    let state = auth::AuthState::load(view).unwrap();
+    let mut text = format!("{}, auth rev {}\n", if state.is_enabled { "on" } else { "off" }, state.revision);
+    for user in auth::users(view).unwrap() {
+        let (name, roles) = (user.fields.name.escape_ascii(), user.fields.roles.join(" "));
+        writeln!(text, "  user {name} (since {}): {roles}", user.credential_revision).unwrap();
+    }
+    for role in auth::roles(view).unwrap() {
+        writeln!(text, "  role {}", role.name.escape_ascii()).unwrap();
+        for one in role.key_permission {
+            let kind = one.perm_type().as_str_name();
+            writeln!(text, "    {kind} [{}, {})", one.key.escape_ascii(), one.range_end.escape_ascii()).unwrap();
+        }
     }
     text
 }

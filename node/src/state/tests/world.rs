@@ -10,6 +10,7 @@ use holdfast_proto::log;
 
 use super::parse::{self, Words};
 use super::{rows, show};
+use crate::auth::{AuthState, Caller, Identity};
 use crate::lease::{self, LeaseTable};
 use crate::mvcc::{self, Horizon, Rev};
 use crate::state::{self, Entry, EntryPayload, Machine, command, validate};
@@ -24,6 +25,8 @@ pub struct World {
     index: u64,
     txn_ops_max: usize,
     ttl_min: Duration,
+    /// On whose behalf commands are given.
+    caller: Caller,
 }
 
 impl World {
@@ -37,6 +40,7 @@ impl World {
             index: 0,
             txn_ops_max: limits.txn_ops_max,
             ttl_min: Duration::from_secs(2),
+            caller: Caller::Nobody,
         }
     }
 
@@ -45,6 +49,11 @@ impl World {
         let words = Words::of(line);
         match words.plain[0] {
             "put" | "del" | "txn" | "compact" | "grant" | "revoke" | "expire" | "alarm" => self.write(line, &words),
+            "auth" | "user" | "role" => self.auth(&words),
+            "as" => {
+                self.caller = parse::caller_of(&words);
+                String::new()
+            }
             "get" | "history" | "hashkv" | "leases" | "keys_of" | "disk" | "stamped" => self.read(&words),
             "sweep" => self.sweep(words.plain_number(1)),
             "damage" => self.damage(&words),
@@ -116,7 +125,23 @@ impl World {
         Ok(command)
     }
 
-    fn propose(&mut self, command: log::Command) -> String {
+    /// Users and roles: to change them, to show them.
+    fn auth(&mut self, words: &Words<'_>) -> String {
+        match parse::auth_change_of(words) {
+            Some(change) => self.propose(command::auth_change(change)),
+            None => show::auth(&*self.engine.view()),
+        }
+    }
+
+    fn propose(&mut self, mut command: log::Command) -> String {
+        // As of the newest auth revision, unless the script says that it was recognised before.
+        let revision = AuthState::load(&*self.engine.view()).unwrap().revision;
+        command.caller = match &self.caller {
+            Caller::User(identity) if identity.auth_revision == 0 => {
+                Caller::User(Identity { auth_revision: revision, ..identity.clone() }).to_wire()
+            }
+            other => other.to_wire(),
+        };
         let batch = log::Batch { stamped_unix_ms: self.now.as_millis() as u64, commands: vec![command] };
         let log_id = LogId { term: self.term, index: self.index + 1 };
         let entry = Entry { log_id, payload: EntryPayload::Commands(batch) };
