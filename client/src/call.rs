@@ -10,6 +10,7 @@ use holdfast_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use holdfast_proto::etcdserverpb::{self as pb, ResponseHeader, StatusRequest, StatusResponse};
 use tonic::{Code, Response, Status};
 
+use crate::auth::Identity;
 use crate::connect::{Channel, Connector};
 use crate::endpoints::{Connection, Endpoints, News, Slot, Target};
 use crate::retry::{self, Backoff, Intent};
@@ -17,6 +18,8 @@ use crate::{Error, Options, rt};
 
 /// Longest pause between two attempts of one request.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How often one request may be sent again with a new token. Each is refused only if users changed in between.
+const TOKEN_RENEWALS_MAX: u32 = 3;
 /// How long one look for the leader may take, and how long the next one is not begun.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -57,6 +60,22 @@ answers!(
     pb::HashKvResponse,
     pb::MoveLeaderResponse,
     holdfast_proto::v1::TopologyResponse,
+    pb::AuthEnableResponse,
+    pb::AuthDisableResponse,
+    pb::AuthStatusResponse,
+    pb::AuthUserAddResponse,
+    pb::AuthUserGetResponse,
+    pb::AuthUserListResponse,
+    pb::AuthUserDeleteResponse,
+    pb::AuthUserChangePasswordResponse,
+    pb::AuthUserGrantRoleResponse,
+    pb::AuthUserRevokeRoleResponse,
+    pb::AuthRoleAddResponse,
+    pb::AuthRoleGetResponse,
+    pb::AuthRoleListResponse,
+    pb::AuthRoleDeleteResponse,
+    pb::AuthRoleGrantPermissionResponse,
+    pb::AuthRoleRevokePermissionResponse,
 );
 
 /// Where a request goes, what repeating it would mean, and how long it may take.
@@ -87,13 +106,16 @@ pub(crate) struct Core {
     pub(crate) endpoints: Endpoints,
     pub(crate) options: Options,
     pub(crate) connector: Arc<dyn Connector>,
+    /// Who the client is, if it is somebody.
+    identity: Option<Identity>,
     /// Somebody is looking for the leader.
     looking: AtomicBool,
 }
 
 impl Core {
     pub(crate) fn new(endpoints: Endpoints, options: Options, connector: Arc<dyn Connector>) -> Self {
-        Self { endpoints, options, connector, looking: AtomicBool::new(false) }
+        let identity = options.login.clone().map(Identity::new);
+        Self { endpoints, options, connector, identity, looking: AtomicBool::new(false) }
     }
 
     /// Sends `request` as often as `route` allows and the deadline permits.
@@ -110,6 +132,7 @@ impl Core {
     {
         let deadline = rt::Instant::now() + route.timeout.unwrap_or(self.options.request_timeout);
         let mut backoff = Backoff::new(BACKOFF_MAX);
+        let mut renewals = 0;
         if route.target == Target::Leader && !self.endpoints.knows_leader() {
             self.look_for_leader();
         }
@@ -119,6 +142,10 @@ impl Core {
                 Ok(answer) => return Ok(answer),
                 Err(status) => status,
             };
+            if renewals < TOKEN_RENEWALS_MAX && self.wants_another_token(status.message()) {
+                renewals += 1;
+                continue;
+            }
             let verdict = retry::judge(&status);
             tracing::debug!(endpoint = slot.address, ?verdict, %status, "attempt failed");
             if !retry::may_repeat(route.intent, verdict) {
@@ -176,7 +203,18 @@ impl Core {
             Ok(connected) => connected,
             Err(_) => Err(crate::connect::not_connected(format_args!("no time left to reach {}", slot.address))),
         };
-        connected.inspect_err(|_| slot.rest())
+        let mut connection = connected.inspect_err(|_| slot.rest())?;
+        if let Some(identity) = &self.identity {
+            let left = deadline.saturating_duration_since(rt::Instant::now());
+            connection.channel = identity.on(connection.channel, left).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Whether a failure comes of a token that is no longer good; the next connection brings another. The request was
+    /// not carried out.
+    pub(crate) fn wants_another_token(&self, text: &str) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.is_outdated_by(text))
     }
 
     /// Takes an answer's header as news of the cluster.

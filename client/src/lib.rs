@@ -122,6 +122,11 @@
 //! Endpoints whose URL says `https` are spoken to with TLS. [`Tls`] says whom to believe and what to show; without it,
 //! the authorities of the machine are believed, and nothing is shown.
 //!
+//! # Being somebody
+//!
+//! In a cluster with authentication, say who you are with [`Options::login`]. The client fetches a token when it
+//! connects, and a new one whenever a server asks for it.
+//!
 //! # Finding the way
 //!
 //! Connections are made when first needed. Reads stick to one endpoint, chosen at random, as long as it works;
@@ -129,6 +134,7 @@
 //! that fails is passed over for a while. See [`Options`] for the time limits, all finite, and
 //! [`Client::sync_endpoints`] for following changes of membership. Another transport than TCP is a [`Connector`].
 
+mod auth;
 mod call;
 mod client;
 mod cluster;
@@ -153,6 +159,7 @@ mod topology;
 mod txn;
 mod watch;
 
+pub use auth::{Access, Login, PermittedKeys};
 pub use client::Client;
 pub use cluster::JoinAs;
 pub use connect::{Channel, Connector, NO_CONNECTION, TcpConnector, not_connected};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Tls};
+use crate::{Error, Login, Tls};
 
 /// Servers of etcd's kind close the connection of a client that pings more often than this.
 pub const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ pub struct Options {
     pub sync_members_every: Option<Duration>,
     /// How to speak TLS. `None`: with the authorities of the machine, where an endpoint says `https`.
     pub tls: Option<Tls>,
+    /// Who the client is, in a cluster that asks.
+    pub login: Option<Login>,
     /// Largest answer accepted, in bytes.
     pub response_bytes_max: usize,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             keep_alive_timeout: Duration::from_secs(5),
             sync_members_every: None,
             tls: None,
+            login: None,
             response_bytes_max: 256 * 1024 * 1024,
         }
     }

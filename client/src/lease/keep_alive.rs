@@ -252,6 +252,10 @@ async fn open(core: &Arc<Core>, id: i64, deadline: rt::Instant) -> Result<Sessio
     };
     match opened {
         Ok(response) => Ok(Session { slot, connection, requests, answers: response.into_inner() }),
+        Err(status) if core.wants_another_token(status.message()) => {
+            // Not an answer to the renewal: it is worth another try.
+            Err(Status::unavailable(format!("{} asks for a new token: {}", slot.address, status.message())))
+        }
         Err(status) => {
             core.blame(&slot, &connection, &status).await;
             Err(status)

@@ -203,6 +203,8 @@ struct Driver {
     session: Option<Session>,
     questions: Questions,
     ready: VecDeque<Update>,
+    /// A new token was asked for since the watch was last created.
+    has_new_token: bool,
     /// Why the watch ended; delivered after what is ready.
     end: Option<Error>,
     ended: bool,
@@ -219,6 +221,7 @@ impl Driver {
             session: None,
             questions,
             ready: VecDeque::new(),
+            has_new_token: false,
             end: None,
             ended: false,
             backoff: Backoff::new(BACKOFF_MAX),
@@ -299,11 +302,18 @@ impl Driver {
         match self.cursor.take(response) {
             Step::Created => {
                 session.created = true;
+                self.has_new_token = false;
                 self.backoff.reset();
             }
             Step::Deliver(update) => self.ready.push_back(update),
             Step::Wait => {}
             Step::Reopen(reason) => return Err(self.interrupted(Status::unavailable(reason)).await),
+            Step::End(Error::WatchCanceled { reason })
+                if !self.has_new_token && self.core.wants_another_token(&reason) =>
+            {
+                self.has_new_token = true;
+                return Err(self.interrupted(Status::unavailable(reason)).await);
+            }
             Step::End(error) => {
                 self.drop_session();
                 self.end = Some(error);

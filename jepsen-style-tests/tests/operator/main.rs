@@ -2,6 +2,7 @@
 
 #![cfg(not(madsim))]
 
+mod auth;
 mod denied;
 mod full;
 mod learners;
@@ -24,6 +25,11 @@ async fn stopped_node(writes: usize) -> Cluster {
     }
     cluster.kill9(0);
     cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_good_on_every_member_and_no_secret_is_told() {
+    auth::in_a_cluster().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use holdfast_client::Options;
+use holdfast_client::{Login, Options};
 
 use crate::failure::Failure;
+use crate::input;
 use crate::output::{ByteStyle, Format, go};
 use crate::tls::TlsArgs;
 
@@ -17,6 +18,7 @@ pub(crate) const API_VERSION: &str = "3.5";
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 /// etcdctl's own name for the list of endpoints; used where ours is not set.
 const ETCDCTL_ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
+const ETCDCTL_USER: &str = "ETCDCTL_USER";
 
 /// The command line of Holdfast, a replicated key-value store. Works with any etcd v3 server too.
 #[derive(Debug, Parser)]
@@ -39,6 +41,12 @@ pub(crate) struct Globals {
     /// How long a command may take, watches, keep-alives and snapshots aside
     #[arg(long, global = true, default_value = "5s", value_parser = go::parse_duration)]
     command_timeout: Duration,
+    /// Who asks, as user or user:password [env: also ETCDCTL_USER]
+    #[arg(long, global = true, env = "HOLDFASTCTL_USER", hide_env_values = true, value_name = "USER[:PASSWORD]")]
+    user: Option<String>,
+    /// The password, if --user has none
+    #[arg(long, global = true, env = "HOLDFASTCTL_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
     /// How answers are shown
     #[arg(short, long, global = true, value_enum, default_value = "simple")]
     pub(crate) write_out: Format,
@@ -63,9 +71,21 @@ impl Globals {
         Ok(Options {
             connect_timeout: self.dial_timeout,
             request_timeout: self.command_timeout,
+            login: self.login(),
             tls: self.tls.tls()?,
             ..Options::default()
         })
+    }
+
+    /// A user without a password is asked for it on standard input.
+    fn login(&self) -> Option<Login> {
+        let given = self.user.clone().or_else(|| std::env::var(ETCDCTL_USER).ok()).filter(|user| !user.is_empty())?;
+        let (user, password) = match (given.split_once(':'), &self.password) {
+            (_, Some(password)) => (given.clone(), password.clone()),
+            (Some((user, password)), None) => (user.to_owned(), password.to_owned()),
+            (None, None) => (given.clone(), input::password(&format!("Password of {given}: ")).unwrap_or_default()),
+        };
+        Some(Login { user, password })
     }
 
     pub(crate) fn byte_style(&self) -> ByteStyle {
@@ -99,6 +119,15 @@ pub(crate) enum Command {
     Member(MemberCommand),
     /// The members one by one: status, health, hashkv
     Endpoint(EndpointArgs),
+    /// Authentication: enable, disable, status
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// Users: add, get, list, delete, passwd, grant-role, revoke-role
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Roles: add, get, list, delete, grant-permission, revoke-permission
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Members by zone, who leads, who lags, and whether the cluster survives the loss of any zone
     Topology,
     /// Gives up the history before a revision
@@ -311,6 +340,67 @@ pub(crate) enum MemberCommand {
     },
     /// Gives a learner its vote
     Promote { id: String },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum AuthCommand {
+    /// From now on everybody says who they are; needs a user root with the role root
+    Enable,
+    /// From now on nobody is asked
+    Disable,
+    /// Whether it is on, and how often users and roles have changed
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Makes a user; without :PASSWORD, reads it from standard input
+    Add {
+        /// NAME or NAME:PASSWORD
+        user: String,
+        /// For a user who has a certificate
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Shows a user's roles
+    Get { user: String },
+    /// Lists all users
+    List,
+    /// Removes a user
+    Delete { user: String },
+    /// Changes a password, which is read from standard input
+    Passwd { user: String },
+    /// Gives a user a role
+    GrantRole { user: String, role: String },
+    /// Takes a role from a user
+    RevokeRole { user: String, role: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Makes a role
+    Add { role: String },
+    /// Shows what a role permits
+    Get { role: String },
+    /// Lists all roles
+    List,
+    /// Removes a role
+    Delete { role: String },
+    /// Lets a role have keys
+    GrantPermission {
+        role: String,
+        /// read, write or readwrite
+        #[arg(value_parser = ["read", "write", "readwrite"])]
+        access: String,
+        #[command(flatten)]
+        range: RangeArgs,
+    },
+    /// Takes keys from a role
+    RevokePermission {
+        role: String,
+        #[command(flatten)]
+        range: RangeArgs,
+    },
 }
 
 #[derive(Debug, Args)]

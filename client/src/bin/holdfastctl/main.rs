@@ -8,9 +8,11 @@
 //! ```
 
 mod args;
+mod auth;
 mod endpoint;
 mod failure;
 mod hold;
+mod input;
 mod kv;
 mod lease;
 mod maintenance;
@@ -82,6 +84,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Elect(args) => hold::elect(&session, args).await,
         Command::Member(command) => member::member(&session, command).await,
         Command::Endpoint(args) => endpoint::endpoint(&session, args).await,
+        Command::Auth(command) => auth::auth(&session, command).await,
+        Command::User(command) => auth::user(&session, command).await,
+        Command::Role(command) => auth::role(&session, command).await,
         Command::Topology => topology::topology(&session).await,
         Command::Alarm(command) => maintenance::alarm(&session, command).await,
         Command::Defrag(args) => maintenance::defrag(&session, args).await,
