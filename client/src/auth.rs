@@ -149,7 +149,10 @@ impl PermittedKeys {
 pub use holdfast_proto::authpb::permission::Type as Access;
 
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident, $method:ident, $route:ident, ($($arg:ident: $type:ty),*), $request:expr, $answer:ty;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident, $method:ident, $route:ident, ($($arg:ident: $type:ty),*), $request:expr, $answer:ty;
+    )*) => {
         $($(#[$doc])*
         ///
         /// # Errors

@@ -25,8 +25,8 @@ async fn channel(cluster: &Cluster, node: usize) -> Channel {
     Endpoint::from_shared(cluster.endpoint(node)).expect("a URL").connect().await.expect("the node serves")
 }
 
-async fn token(cluster: &Cluster, node: usize, password: &str) -> Result<String, Status> {
-    let request = AuthenticateRequest { name: "ann".to_owned(), password: password.to_owned() };
+async fn token(cluster: &Cluster, node: usize, user: &str, password: &str) -> Result<String, Status> {
+    let request = AuthenticateRequest { name: user.to_owned(), password: password.to_owned() };
     Ok(AuthClient::new(channel(cluster, node).await).authenticate(request).await?.into_inner().token)
 }
 
@@ -59,6 +59,7 @@ async fn set_up(cluster: &Cluster) -> Client {
     nobody.user_add("root", Some(ROOTS_PASSWORD)).await.expect("user root");
     nobody.user_grant_role("root", "root").await.expect("role root");
     nobody.user_add("ann", Some(ANNS_PASSWORD)).await.expect("user ann");
+    nobody.user_add("cert", None).await.expect("user cert");
     nobody.role_add("r").await.expect("role r");
     nobody.role_grant_permission("r", Access::Readwrite, PermittedKeys::prefix("p/")).await.expect("granted");
     nobody.role_grant_permission("r", Access::Read, PermittedKeys::key("one")).await.expect("granted");
@@ -82,11 +83,11 @@ async fn check_everywhere(cluster: &Cluster, token: &str) {
 pub async fn in_a_cluster() {
     let mut cluster = Cluster::start(&Shape::holdfast(3).flag("--audit-log-path", "stderr")).await;
     let root = set_up(&cluster).await;
-    assert_eq!(
-        said(token(&cluster, 0, "wrong").await),
-        "etcdserver: authentication failed, invalid user ID or password"
-    );
-    let anns = token(&cluster, 0, ANNS_PASSWORD).await.expect("her password");
+    for (user, password) in [("ann", "wrong"), ("stranger", "any"), ("cert", "any"), ("cert", "")] {
+        let refused = said(token(&cluster, 0, user, password).await);
+        assert_eq!(refused, "etcdserver: authentication failed, invalid user ID or password", "{user}");
+    }
+    let anns = token(&cluster, 0, "ann", ANNS_PASSWORD).await.expect("her password");
     check_everywhere(&cluster, &anns).await;
 
     let leader = cluster.wait_leader(None).await;

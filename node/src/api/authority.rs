@@ -77,7 +77,34 @@ struct Inner {
     hashing: Semaphore,
     waiting: Semaphore,
     /// When a simple token was last used here, by its nonce: use prolongs its life, as in etcd.
-    used: Mutex<BTreeMap<u64, rt::Instant>>,
+    used: Mutex<UsedTokens>,
+}
+
+/// When simple tokens were last used on this member.
+#[derive(Default)]
+struct UsedTokens {
+    by_nonce: BTreeMap<u64, rt::Instant>,
+}
+
+impl UsedTokens {
+    /// A token lives for its time after it was issued, and on this member for its time after it was last used. Asking
+    /// is using.
+    fn is_alive(&mut self, token: &SimpleToken, ttl: Duration, now: rt::Instant, now_unix_ms: u64) -> bool {
+        let used = &mut self.by_nonce;
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let is_in_use = used.get(&token.nonce).is_some_and(|last| now - *last < ttl);
+        if !is_in_use && now_unix_ms >= token.issued_unix_ms.saturating_add(ttl_ms) {
+            used.remove(&token.nonce);
+            return false;
+        }
+        if used.len() >= USED_TOKENS_MAX && !used.contains_key(&token.nonce) {
+            used.retain(|_, last| now - *last < ttl);
+        }
+        if used.len() < USED_TOKENS_MAX || used.contains_key(&token.nonce) {
+            used.insert(token.nonce, now);
+        }
+        true
+    }
 }
 
 /// What a member makes of a token at first sight.
@@ -180,32 +207,12 @@ impl Authority {
                 if !is_current {
                     return Ok(bad);
                 }
-                if !self.is_alive(&token, *ttl, now_unix_ms) {
+                if !self.inner.used.lock().is_alive(&token, *ttl, rt::now(), now_unix_ms) {
                     return Ok(Judged::Bad);
                 }
                 Ok(Judged::Good(Identity { user: token.user.into(), auth_revision: state.revision }))
             }
         }
-    }
-
-    /// A token lives for its time after it was issued, and on this member for its time after it was last used.
-    fn is_alive(&self, token: &SimpleToken, ttl: Duration, now_unix_ms: u64) -> bool {
-        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let now = rt::now();
-        let mut used = self.inner.used.lock();
-        let is_in_use = used.get(&token.nonce).is_some_and(|last| now - *last < ttl);
-        let is_alive = is_in_use || now_unix_ms < token.issued_unix_ms.saturating_add(ttl_ms);
-        if !is_alive {
-            used.remove(&token.nonce);
-            return false;
-        }
-        if used.len() >= USED_TOKENS_MAX && !used.contains_key(&token.nonce) {
-            used.retain(|_, last| now - *last < ttl);
-        }
-        if used.len() < USED_TOKENS_MAX || used.contains_key(&token.nonce) {
-            used.insert(token.nonce, now);
-        }
-        true
     }
 
     /// A token for whoever knows the password. A user that does not exist takes as long as one that does.
@@ -278,4 +285,50 @@ impl Authority {
 pub fn permit_in(view: &dyn View, caller: &Caller, needs: &[Need]) -> Result<(), Status> {
     let state = AuthState::load(view)?;
     Ok(auth::check(view, &state, caller, needs)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(nonce: u64) -> SimpleToken {
+        SimpleToken { user: "ann".to_owned(), credential_revision: 2, issued_unix_ms: 1000, index: 1, nonce }
+    }
+
+    #[test]
+    fn use_prolongs_the_life_of_a_token() {
+        let (ttl, begun) = (Duration::from_secs(300), rt::now());
+        let mut used = UsedTokens::default();
+        let mut at = |nonce: u64, seconds: u64| {
+            used.is_alive(&token(nonce), ttl, begun + Duration::from_secs(seconds), 1000 + seconds * 1000)
+        };
+        assert!(at(1, 0) && at(1, 299) && at(1, 598), "each use is within 300 s of the one before");
+        assert!(!at(1, 898) && !at(1, 899), "300 s without a use");
+        assert!(at(2, 299) && !at(3, 300), "never used, it lives from when it was issued");
+    }
+
+    #[test]
+    fn what_is_remembered_of_tokens_is_bounded() {
+        let (ttl, now) = (Duration::from_secs(300), rt::now());
+        let mut used = UsedTokens::default();
+        for nonce in 0..USED_TOKENS_MAX as u64 + 10 {
+            assert!(used.is_alive(&token(nonce), ttl, now, 1000));
+        }
+        assert_eq!(used.by_nonce.len(), USED_TOKENS_MAX);
+        assert!(used.is_alive(&token(u64::MAX), ttl, now + ttl, 1000));
+        assert_eq!(used.by_nonce.len(), 1, "those that were not used for long make room");
+    }
+
+    #[test]
+    fn a_certificate_speaks_for_its_own_connection_only() {
+        let mut extensions = Extensions::new();
+        extensions.insert(rt::ClientCertificate { common_name: "ann".to_owned() });
+        let none = MetadataMap::new();
+        assert_eq!(Credentials::of(&none, &extensions), Credentials::Certificate("ann".to_owned()));
+        let mut with_token = MetadataMap::new();
+        with_token.insert("authorization", "Bearer abc".parse().unwrap());
+        assert_eq!(Credentials::of(&with_token, &extensions), Credentials::Token("abc".to_owned()));
+        extensions.insert(FromGateway);
+        assert_eq!(Credentials::of(&none, &extensions), Credentials::None);
+    }
 }
