@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     Rule {
         paths: &["openraft", "openraft_rt", "openraft_rt_tokio"],
         allowed: &["raft/", "rt/"],
