@@ -49,7 +49,7 @@ check: deps ## formatting, lints, tidy: what a commit must pass before its tests
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --test tidy
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "skipped: cargo-deny is not installed"; fi
-	@if command -v shellcheck >/dev/null; then shellcheck deploy/*.sh deploy/compat/*.sh .ci/*; else echo "skipped: shellcheck is not installed"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck deploy/*.sh deploy/compat/*.sh deploy/patroni/*.sh .ci/*; else echo "skipped: shellcheck is not installed"; fi
 
 fix: deps ## let the tools repair formatting and lints
 	cargo fmt --all
