@@ -8,7 +8,7 @@ use holdfast_proto::etcdserverpb::watch_request::RequestUnion;
 use holdfast_proto::etcdserverpb::{WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchResponse};
 
 use super::generate::{Generator, Step};
-use super::known::known;
+use super::known::{ETCD_ENDED, known};
 use super::request::{Answer, Request};
 use super::side::{PATIENCE, Side};
 use super::watching::{Stream, Told, WatchStep};
@@ -111,10 +111,23 @@ impl Round {
                     report.note_known(known);
                     continue;
                 }
+                if (ETCD_ENDED.is)(&difference) && self.etcd_has_ended().await {
+                    report.note_known(&ETCD_ENDED);
+                    return Ok(());
+                }
                 return Err(Box::new(self.found(number, difference)));
             }
         }
         Ok(())
+    }
+
+    /// The connection breaks a moment before the process is gone.
+    async fn etcd_has_ended(&mut self) -> bool {
+        let begun = Instant::now();
+        while self.etcd.is_running() && begun.elapsed() < SETTLE {
+            tokio::time::sleep(PAUSE).await;
+        }
+        !self.etcd.is_running()
     }
 
     fn found(&mut self, requests: u64, difference: Difference) -> Found {
