@@ -47,7 +47,7 @@ fn fold(lines: &[String]) -> Vec<String> {
         let words: Vec<&str> = inside.iter().map(|line| line.trim()).collect();
         let line = match end {
             end if end == at => lines[at].clone(),
-            end => format!("{}{}{}", lines[at], words.join(" ").trim_end_matches(','), lines[end].trim()),
+            end => tight(&format!("{}{}{}", lines[at], words.join(" ").trim_end_matches(','), lines[end].trim())),
         };
         if end == at || line.len() <= COLUMNS_MAX / 2 {
             folded.push(line);
@@ -59,6 +59,15 @@ fn fold(lines: &[String]) -> Vec<String> {
         at = end + 1;
     }
     folded
+}
+
+/// Without the blanks and commas that only separate lines.
+fn tight(line: &str) -> String {
+    let mut line = line.replace("( ", "(").replace("[ ", "[");
+    for close in [")", "]", "}"] {
+        line = line.replace(&format!(", {close}"), close);
+    }
+    line
 }
 
 /// The line that closes the bracket that the line at `at` opens; the line itself if it opens none.
