@@ -9,7 +9,7 @@ use holdfast_client::proto::v3lockpb::lock_client::LockClient;
 use holdfast_client::proto::v3lockpb::{LockRequest, LockResponse, UnlockRequest};
 use holdfast_client::{Channel, Client, Connector as _, Options, TcpConnector};
 use holdfast_jepsen::world::process::{Cluster, NodeIndex, PATIENCE, Server, until};
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 pub const LONG_TTL_S: i64 = 600;
 /// The shortest that a server grants.
@@ -73,6 +73,11 @@ pub async fn queue_of(client: &Client, name: &str, length: i64) {
 
 /// What is still pending after a while is taken to wait.
 pub const A_WHILE: Duration = Duration::from_millis(300);
+
+/// The code with which a refusal of KV comes through the recipes. etcd's lose it on the way, and keep the text.
+pub fn code_through_recipe(cluster: &Cluster, code: Code) -> Code {
+    if is_holdfast(cluster) { code } else { Code::Unknown }
+}
 
 pub fn is_holdfast(cluster: &Cluster) -> bool {
     cluster.server() == Server::Holdfast
