@@ -27,6 +27,7 @@ impl Halt {
     /// Ends the node. The first reason counts.
     pub fn now(&self, reason: &str) {
         if !self.inner.thrown.swap(true, Ordering::SeqCst) {
+            super::sometimes!(NodeHalted);
             tracing::error!(reason, "this node stops: see docs/OPERATIONS.md, \"A node stopped by itself\"");
             (self.inner.action)(reason);
         }

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::rows::leases;
+use crate::env::{planted, sometimes};
 use crate::storage::{EngineError, View};
 use crate::types::LeaseId;
 
@@ -97,6 +98,10 @@ impl LeaseTable {
     /// may still stand in front of it in the log, and must not meet a lease that was renewed here.
     pub fn promote(&mut self, now: Duration, extend: Duration) {
         self.is_promoted = true;
+        let (now, extend) = if planted!(LeaseNotExtended) { Default::default() } else { (now, extend) };
+        if !self.leases.is_empty() {
+            sometimes!(LeaseExtended);
+        }
         let ids: Vec<_> = self.leases.keys().copied().collect();
         for id in ids {
             self.set_deadline(id, extend, now);
@@ -121,7 +126,14 @@ impl LeaseTable {
     pub fn renew(&mut self, id: LeaseId, now: Duration) -> Option<Duration> {
         match self.leases.get(&id)?.state {
             LeaseState::Due(_) => Some(self.set_deadline(id, Duration::ZERO, now)),
-            LeaseState::Unknown | LeaseState::InFlight(_) | LeaseState::Overdue(_) => None,
+            LeaseState::InFlight(_) | LeaseState::Overdue(_) if planted!(ExpiredLeaseRevived) => {
+                Some(self.set_deadline(id, Duration::ZERO, now))
+            }
+            LeaseState::InFlight(_) | LeaseState::Overdue(_) => {
+                sometimes!(RenewalTooLate);
+                None
+            }
+            LeaseState::Unknown => None,
         }
     }
 

@@ -38,6 +38,11 @@ impl<'v> Overlay<'v> {
         Self { base, changes: Default::default(), undo: Vec::new() }
     }
 
+    /// The view without the changes.
+    pub fn base(&self) -> &'v dyn View {
+        self.base
+    }
+
     pub fn put(&mut self, column: Column, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.change(column, key.into(), Some(value.into()));
     }
@@ -56,7 +61,9 @@ impl<'v> Overlay<'v> {
         self.undo.clear();
     }
 
-    pub fn rollback(&mut self) {
+    /// Whether there was anything to undo.
+    pub fn rollback(&mut self) -> bool {
+        let wrote = !self.undo.is_empty();
         while let Some(Undo { column, key, before }) = self.undo.pop() {
             let changes = &mut self.changes[column as usize];
             match before {
@@ -64,6 +71,7 @@ impl<'v> Overlay<'v> {
                 None => changes.remove(&key),
             };
         }
+        wrote
     }
 
     /// The changes, one for each row, in the order of columns and keys.

@@ -21,6 +21,7 @@ use super::error::ReadError;
 use super::horizon::Horizon;
 use super::rows::{EventKind, HistoryRow, Rev, damaged, version_key};
 use super::walk::try_scan;
+use crate::env::planted;
 use crate::storage::{Batch, Column, Scan, View};
 use crate::types::Revision;
 
@@ -110,7 +111,7 @@ pub fn sweep(view: &dyn View, limit: usize) -> Result<SweepStep, ReadError> {
 fn drop_dead_rows(batch: &mut Batch, goal: Revision, row: &HistoryRow<'_>) {
     let rev = row.head.mod_rev;
     let replaced = row.prev.filter(|prev| prev.main < goal);
-    let own = (row.kind == EventKind::Delete && rev.main < goal).then_some(rev);
+    let own = ((row.kind == EventKind::Delete || planted!(CompactionRemovesLive)) && rev.main < goal).then_some(rev);
     for dead in replaced.into_iter().chain(own) {
         batch.delete(Column::History, dead.encode().to_vec());
         batch.delete(Column::Versions, version_key(row.key, dead));

@@ -188,6 +188,7 @@ async fn build(
         hub: Arc::clone(&hub),
         auth: Arc::clone(&opened.auth),
         halt: io.halt.clone(),
+        member: peers.me(),
         holes: Arc::clone(&holes),
         changing: Arc::default(),
         tally: Tally::new(metrics.state.clone()),

@@ -7,6 +7,7 @@ use super::identity::Identity;
 use super::{StartError, bootstrap};
 use crate::api;
 use crate::auth;
+use crate::env::sometimes;
 use crate::io::Io;
 use crate::lease::LeaseTable;
 use crate::mvcc;
@@ -95,6 +96,9 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
             && applied.is_none_or(|applied| applied.index < purged.index)
         {
             return Err(StartError::StateBehindLog { dir: settings.data_dir.clone(), purged, applied });
+        }
+        if found.last.map(|last| last.index) > applied.map(|applied| applied.index) {
+            sometimes!(StateFlushedLate);
         }
         let leases = LeaseTable::load(view.as_ref()).map_err(in_state)?;
         let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;

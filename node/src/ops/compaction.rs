@@ -12,6 +12,7 @@ use holdfast_proto::etcdserverpb::CompactionRequest;
 use tokio::sync::Notify;
 
 use super::{AutoCompaction, Deadline, Ops, OpsError};
+use crate::env::sometimes;
 use crate::mvcc;
 use crate::rt;
 use crate::state::command;
@@ -81,6 +82,7 @@ pub async fn run_sweeps(ops: Ops, sweeps: Sweeps) {
                 let _told = rt::timeout(SWEEP_TICK, sweeps.wanted.notified()).await;
             }
             Ok(false) => {
+                sometimes!(SweepInSteps);
                 sweeps.stepped.notify_waiters();
                 rt::sleep(SWEEP_REST).await;
             }

@@ -16,6 +16,7 @@ use tonic::Status;
 
 use super::propose::with_timeout;
 use super::{Deadline, Ops, OpsError};
+use crate::env::{planted, sometimes};
 use crate::lease;
 use crate::raft::{EncodedBatch, WriteError};
 use crate::rt;
@@ -68,7 +69,9 @@ impl Ops {
 
     /// Renews leases as the leader.
     pub async fn renew_leases_here(&self, ids: &[LeaseId], deadline: Deadline) -> Result<Vec<i64>, OpsError> {
-        self.prove_leadership(deadline).await?;
+        if !planted!(LeaseRenewedUnproved) {
+            self.prove_leadership(deadline).await?;
+        }
         let now = self.lease_now();
         let mut table = self.inner.leases.lock();
         let renewed: Vec<i64> = ids.iter().map(|id| table.renew(*id, now).map_or(0, whole_seconds)).collect();
@@ -187,10 +190,14 @@ async fn expire(ops: &Ops, term: u64) {
             ops.inner.leases.lock().restore_in_flight(&expired);
         }
         Ok(_) => tracing::info!(leases = expired.len(), "leases expired"),
-        Err(WriteError::NotLeader { .. }) => ops.inner.leases.lock().restore_in_flight(&expired),
+        Err(WriteError::NotLeader { .. }) => {
+            sometimes!(ExpiryTakenBack);
+            ops.inner.leases.lock().restore_in_flight(&expired);
+        }
         Err(error) => {
             // The entry may be applied yet, so nobody may be told that these leases live on. Proposing an expiry twice
             // is harmless: the second finds no lease.
+            sometimes!(ExpiryRepeated);
             tracing::warn!(leases = expired.len(), %error, "leases could not be expired and will be tried again");
             ops.inner.leases.lock().retry_in_flight(&expired);
         }

@@ -23,6 +23,7 @@ use tonic::{Code, Status};
 
 use super::queue::{Answer, Commands, Hops, Proposed, Queued, Unit};
 use super::{Deadline, Ops, OpsError};
+use crate::env::{planted, sometimes};
 use crate::raft::EncodedBatch;
 use crate::rt;
 use crate::types::MemberId;
@@ -78,9 +79,11 @@ async fn carry_out(ops: &Ops, units: Vec<Unit>) {
         } else {
             Err(OpsError::NoLeader)
         };
-        if !matches!(result, Err(OpsError::NotLeader { .. } | OpsError::NoLeader)) {
+        let again = planted!(ForwardedWriteRetried) && matches!(result, Err(OpsError::Unknown));
+        if !again && !matches!(result, Err(OpsError::NotLeader { .. } | OpsError::NoLeader)) {
             return answer(ops, units, result);
         }
+        sometimes!(WriteRepeated);
         units = refuse(ops, units, Hops::OnlyHere, || OpsError::NotLeader { leader: None });
         // A change of standing ends the wait at once; an error means that Raft has stopped.
         let wait = LEADER_WAIT.min(deadline.left());
@@ -122,6 +125,10 @@ fn answer(ops: &Ops, units: Vec<Unit>, result: Answer) {
     match result {
         Ok(Proposed { outcomes, term, index }) => {
             let mut outcomes = outcomes.into_iter();
+            let mut units = units;
+            if planted!(AnswersSwapped) {
+                units.reverse();
+            }
             for Unit { commands, answer, .. } in units {
                 let part: Vec<_> = outcomes.by_ref().take(commands.count).collect();
                 let is_whole = part.len() == commands.count;
@@ -132,6 +139,9 @@ fn answer(ops: &Ops, units: Vec<Unit>, result: Answer) {
             }
         }
         Err(error) => {
+            if error.is_unknown() {
+                sometimes!(WriteUnknown);
+            }
             ops.inner.metrics.proposals_failed.inc_by(units.len() as u64);
             for unit in units {
                 hand_out(unit.answer, Err(same(&error)));
@@ -169,6 +179,7 @@ async fn write_here(ops: &Ops, commands: &Commands, deadline: Deadline) -> Answe
 }
 
 async fn forward(ops: &Ops, leader: MemberId, commands: &Commands, deadline: Deadline) -> Answer {
+    sometimes!(WriteForwarded);
     let request = peer::ProposeRequest {
         envelope: Some(ops.peers().envelope(leader.0)),
         commands: commands.encoded.clone(),
@@ -182,6 +193,7 @@ async fn forward(ops: &Ops, leader: MemberId, commands: &Commands, deadline: Dea
         answer = rt::timeout(deadline.left(), &mut call) => answer,
         // A lost zone closes no connection: the place is needed for the next leader.
         () = leader_is_not(ops, leader) => {
+            sometimes!(PlaceGivenUp);
             let _place = ops.inner.proposals.give_up_place();
             rt::timeout(LATE_ANSWER.min(deadline.left()), call).await
         }

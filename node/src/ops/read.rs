@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::propose::with_timeout;
 use super::{Deadline, Ops, OpsError};
+use crate::env::{planted, sometimes};
 use crate::rt;
 use crate::types::LogId;
 use holdfast_proto::peer;
@@ -68,11 +69,15 @@ pub async fn run(ops: Ops, mut readers: Readers) {
             if waiting.is_empty() || matches!(result, Err(OpsError::Stopped(_) | OpsError::Repairing)) {
                 break;
             }
+            sometimes!(ReadRoundRepeated);
             ops.inner.state_metrics.slow_read_indexes.inc();
             result = match wait_for_change(&ops).await {
                 Ok(()) => round(&ops, until).await,
                 Err(stopped) => Err(stopped),
             };
+        }
+        while let (true, Ok(late)) = (planted!(LateReadersShareRound), readers.receiver.try_recv()) {
+            waiting.push(late);
         }
         for reader in waiting {
             let answer = match &result {
@@ -105,7 +110,10 @@ async fn round(ops: &Ops, until: Deadline) -> Result<(), OpsError> {
     let deadline = Deadline::after_ms(ROUND_MS_MAX);
     let position = if ops.replica().leads() {
         index_as_leader(ops, deadline).await?
+    } else if planted!(FollowerReadsUnasked) {
+        ops.replica().applied()
     } else {
+        sometimes!(ReadOnFollower);
         index_from_leader(ops, deadline).await?
     };
     // Asking again would only raise the bar: a follower that lags gets the time its readers have.

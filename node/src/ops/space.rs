@@ -23,7 +23,7 @@ use holdfast_proto::etcdserverpb::alarm_request::AlarmAction;
 use holdfast_proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
 
 use super::{Deadline, Ops, OpsError};
-use crate::env::Disk;
+use crate::env::{Disk, sometimes};
 use crate::mvcc;
 use crate::rt;
 use crate::state::{self, RaisedBy, command};
@@ -153,6 +153,7 @@ impl Ops {
     }
 
     async fn raise_space_alarm(&self, why: &str) {
+        sometimes!(DiskFull);
         tracing::error!(why, "NOSPACE: growing writes are refused; see docs/OPERATIONS.md, \"No space\"");
         if let Err(error) = self.change_space_alarm(AlarmAction::Activate, self.me()).await {
             tracing::warn!(%error, "the NOSPACE alarm could not be raised yet");

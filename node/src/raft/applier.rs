@@ -19,13 +19,14 @@ use super::tally::Tally;
 use super::types::{Applied, RaftEntry, StoredMembership};
 use super::wire;
 use crate::auth::{AuthState, Live};
-use crate::env::Halt;
+use crate::env::witness::{self, Promise};
+use crate::env::{Halt, planted, sometimes};
 use crate::lease::LeaseTable;
 use crate::rt;
 use crate::rt::watch::WatchSender;
 use crate::state;
 use crate::storage::{Recent, Store, Written};
-use crate::types::LogId;
+use crate::types::{LogId, MemberId};
 use crate::watch::Hub;
 
 /// The node's state and everybody who must hear when it changes.
@@ -39,6 +40,8 @@ pub struct Applier {
     /// Told of every change of users and roles, before watchers and callers hear of what came after it.
     pub auth: Arc<Live>,
     pub halt: Halt,
+    /// Whose state it is.
+    pub member: MemberId,
     /// Log entries that are rotten here, in order. Nothing from the first of them on is applied.
     pub holes: Arc<Mutex<Vec<LogId>>>,
     /// Held over each change of the state, and over whatever must see it stand still.
@@ -77,7 +80,11 @@ impl Applier {
             if hole.is_some_and(|hole| entry.log_id.index >= hole.index) {
                 break;
             }
+            witness::tell(self.member, || promise_to_apply(&entry));
             decoded.push(decode(entry)?);
+        }
+        if decoded.len() > 1 {
+            sometimes!(EntriesGrouped);
         }
         let ids = decoded.iter().map(|entry| entry.log_id).collect();
         let engine = self.store.engine();
@@ -148,12 +155,20 @@ impl Applier {
         let applied = state::applied(view.as_ref()).map_err(io::Error::other)?;
         let auth = AuthState::load(view.as_ref()).map_err(io::Error::other)?;
         drop(view);
-        self.recent.forget();
+        if !planted!(CacheOutlivesSnapshot) {
+            self.recent.forget();
+        }
         self.tally.count_keys(&self.store, &self.changing);
         self.auth.renew(&auth);
         *self.leases.lock() = leases;
         self.hub.reset(revision);
         if let Some(applied) = applied {
+            let before = *self.applied.borrow_watched();
+            if applied.index < before.index {
+                let back = format!("a snapshot up to {applied} would take the state back from {before}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, back));
+            }
+            witness::tell(self.member, || Promise::Replaced { log_id: applied });
             // What the new state covers need not be read from the log any more.
             self.holes.lock().retain(|hole| hole.index > applied.index);
             self.tell_applied(applied);
@@ -167,6 +182,11 @@ impl Applier {
     }
 }
 
+fn promise_to_apply(entry: &RaftEntry) -> Promise {
+    let raw = wire::entry_to_raw(entry);
+    Promise::Applied { log_id: raw.log_id, checksum: witness::checksum(raw.kind, &raw.payload) }
+}
+
 fn decode(entry: RaftEntry) -> io::Result<state::Entry> {
     let log_id = wire::log_id(&entry.log_id);
     let payload = match entry.payload {
@@ -177,7 +197,13 @@ fn decode(entry: RaftEntry) -> io::Result<state::Entry> {
             })?;
             state::EntryPayload::Commands(batch)
         }
-        EntryPayload::Membership(membership) => state::EntryPayload::Membership(wire::membership_to_wire(&membership)),
+        EntryPayload::Membership(membership) => {
+            sometimes!(MembersChanged);
+            if membership.get_joint_config().len() > 1 {
+                sometimes!(JointMembers);
+            }
+            state::EntryPayload::Membership(wire::membership_to_wire(&membership))
+        }
     };
     Ok(state::Entry { log_id, payload })
 }

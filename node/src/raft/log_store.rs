@@ -28,7 +28,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wire;
-use crate::env::Halt;
+use crate::env::witness::{self, Promise};
+use crate::env::{Halt, planted, sometimes};
 use crate::metrics::DiskMetrics;
 use crate::rt;
 use crate::types::{LogId, Vote};
@@ -196,12 +197,27 @@ async fn prepare_loop(log: Weak<Log>) {
 }
 
 /// One fsync for everybody who waits.
-async fn sync(log: &Log, waiting: Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
-    let result = rt::on_worker(|| log.sync()).await.map(|_durable| ()).map_err(|error| to_io(&error));
+async fn sync(log: &Log, mut waiting: Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
+    if waiting.len() > 1 {
+        sometimes!(AppendsGathered);
+    }
+    if planted!(AckBeforeFsync) {
+        acknowledge(log, log.last());
+        waiting.drain(..).for_each(|callback| callback.io_completed(Ok(())));
+    }
+    let result = rt::on_worker(|| log.sync()).await.map_err(|error| to_io(&error));
+    let result = result.map(|durable| acknowledge(log, durable));
     for callback in waiting {
         callback.io_completed(copy(&result));
     }
     result
+}
+
+/// From here on the leader is told that this member has its entries.
+fn acknowledge(log: &Log, last: Option<LogId>) {
+    if let Some(last) = last {
+        witness::tell(log.member(), || Promise::Acknowledged { last });
+    }
 }
 
 async fn on_disk(
@@ -379,6 +395,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let last = last.as_ref().map(wire::log_id);
+        sometimes!(LogTruncated);
         self.ask(|done| Work::TruncateAfter(last, done)).await
     }
 

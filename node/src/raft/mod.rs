@@ -14,6 +14,7 @@
 //! [`raft_config`].
 
 mod applier;
+mod invariants;
 mod log_store;
 mod machine;
 mod members;
@@ -44,12 +45,13 @@ pub use tally::Tally;
 pub use types::{Applied, EncodedBatch, Member};
 pub use wire::{member_from_wire, member_to_wire};
 
-use crate::env::{Disk, Halt};
+use crate::env::{Disk, Halt, planted, sometimes};
 use crate::metrics::{Metrics, PeerMetrics};
 use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
 use crate::types::{LogId, MemberId};
 use crate::wal::Log;
+use invariants::{Invariants, Position};
 use log_store::LogStore;
 use machine::Machine;
 use network::Network;
@@ -194,10 +196,23 @@ fn raft_config(timing: &Timing, may_lead: bool) -> Config {
 /// its last standing for ever.
 async fn halt_with_raft(raft: Raft, halt: Halt) {
     let mut metrics = raft.metrics();
+    let mut invariants = Invariants::default();
     loop {
-        let state = metrics.borrow_and_update().running_state.clone();
-        match state {
-            Ok(()) => {}
+        let now = metrics.borrow_and_update().clone();
+        match now.running_state {
+            Ok(()) => {
+                let index_of = |id: &Option<types::RaftLogId>| id.as_ref().map(|id| id.index);
+                let position = Position {
+                    term: now.current_term,
+                    committed: index_of(&now.local_committed),
+                    applied: index_of(&now.last_applied),
+                    snapshot: index_of(&now.snapshot),
+                    purged: index_of(&now.purged),
+                };
+                if let Err(broken) = invariants.check(position) {
+                    return halt.now(&format!("Raft broke a promise: {broken}"));
+                }
+            }
             Err(Fatal::Stopped) => return,
             Err(fatal) => return halt.now(&format!("Raft has died: {fatal}")),
         }
@@ -285,12 +300,18 @@ impl Replica {
     /// A position that a linearizable read must have applied: asks a quorum whether this member still leads
     /// (Raft, §6.4 of the dissertation).
     pub async fn read_index(&self) -> Result<LogId, ReadIndexError> {
+        if planted!(StaleReadIndex) && self.leads() {
+            return Ok(self.applied());
+        }
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Ok(wire::log_id(linearizer.read_log_id().log_id())),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id.map(MemberId) })
             }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadIndexError::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                sometimes!(ReadRefused);
+                Err(ReadIndexError::NoQuorum)
+            }
             Err(RaftError::Fatal(fatal)) => Err(ReadIndexError::Stopped(fatal.to_string())),
         }
     }

@@ -19,6 +19,7 @@ use super::peers::Peers;
 use super::snapshot::{Incoming, Transfer};
 use super::types::{RaftVote, TypeConfig};
 use super::{Raft, wire};
+use crate::env::{planted, sometimes};
 use crate::metrics::PeerMetrics;
 use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
@@ -138,13 +139,23 @@ impl RaftApi for RaftService {
 
     async fn vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
         let request = self.vote_request(request.into_inner())?;
+        if planted!(VoteGrantedTwice) {
+            let granted = openraft::raft::VoteResponse::new(request.vote, request.last_log_id, true);
+            return Ok(Response::new(vote_response(&granted)));
+        }
         let response = self.raft.vote(request).await.map_err(stopped)?;
+        if !response.vote_granted {
+            sometimes!(VoteRefused);
+        }
         Ok(Response::new(vote_response(&response)))
     }
 
     async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
         let request = self.vote_request(request.into_inner())?;
         let response = self.raft.pre_vote(request).await.map_err(stopped)?;
+        if !response.vote_granted {
+            sometimes!(PreVoteRefused);
+        }
         Ok(Response::new(vote_response(&response)))
     }
 
@@ -163,8 +174,12 @@ impl RaftApi for RaftService {
             message.last_log.map(wire::log_id_from_wire),
         );
         let answer = match self.raft.handle_transfer_leader(request).await.map_err(stopped)? {
-            Ok(()) => peer::TransferLeaderResponse { accepted: true, ..Default::default() },
+            Ok(()) => {
+                sometimes!(TransferAccepted);
+                peer::TransferLeaderResponse { accepted: true, ..Default::default() }
+            }
             Err(refusal) => {
+                sometimes!(TransferRefused);
                 let detail = refusal.to_string();
                 let (vote, last_log) = match refusal {
                     TransferLeaderError::VoteChanged { actual, .. } => (Some(wire::vote_to_wire(&actual)), None),
@@ -186,6 +201,7 @@ impl RaftApi for RaftService {
         self.peers.check(offer.envelope.as_ref())?;
         // A deposed leader must not take the place of the snapshot that its successor sends.
         if let Some(higher) = higher_vote(&wire::vote_from_wire(offer.vote).map_err(bad)?, &self.vote()) {
+            sometimes!(SnapshotUnwanted);
             return Ok(Response::new(peer::SnapshotWanted { higher_vote: Some(higher), ..Default::default() }));
         }
         let incoming = self.incoming.clone();
@@ -197,6 +213,7 @@ impl RaftApi for RaftService {
         .await
         .and_then(|begun| begun)
         .map_err(disk_failed)?;
+        sometimes!(SnapshotOffered);
         tracing::info!(transfer = transfer.id, missing_files = wanted.parts.len(), "a snapshot is offered");
         *self.transfer.lock() = Some(transfer);
         Ok(Response::new(wanted))

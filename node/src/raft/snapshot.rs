@@ -30,7 +30,7 @@ use tonic::Status;
 
 use super::types::{RaftVote, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire;
-use crate::env::{Disk, OpenMode};
+use crate::env::{Disk, OpenMode, sometimes};
 use crate::rt;
 use crate::storage::CheckpointFile;
 
@@ -302,6 +302,7 @@ impl Incoming {
             match there {
                 Some(length) if length == file.length => {}
                 Some(length) if length < file.length => {
+                    sometimes!(SnapshotResumed);
                     parts.push(peer::snapshot_wanted::Part { name: file.name.clone(), offset: length });
                 }
                 _ => parts.push(peer::snapshot_wanted::Part { name: file.name.clone(), offset: 0 }),

@@ -13,6 +13,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendEr
 use prost::Message;
 
 use super::types::{EncodedBatch, Member, RaftEntry, RaftLogId, RaftMembership, RaftVote, TypeConfig};
+use crate::env::planted;
 use crate::types::{LogId, Vote};
 use crate::wal::RawEntry;
 
@@ -154,6 +155,7 @@ fn entry_from_wire(wire: peer::Entry) -> io::Result<RaftEntry> {
 // ---- appends ----
 
 pub fn append_to_wire(envelope: peer::Envelope, request: AppendEntriesRequest<TypeConfig>) -> peer::AppendRequest {
+    debug_assert_eq!(check_append(&request).map_err(|error| error.to_string()), Ok(()));
     peer::AppendRequest {
         envelope: Some(envelope),
         vote: Some(vote_to_wire(&request.vote)),
@@ -164,12 +166,30 @@ pub fn append_to_wire(envelope: peer::Envelope, request: AppendEntriesRequest<Ty
 }
 
 pub fn append_from_wire(wire: peer::AppendRequest) -> io::Result<AppendEntriesRequest<TypeConfig>> {
-    Ok(AppendEntriesRequest {
+    let request = AppendEntriesRequest {
         vote: vote_from_wire(wire.vote)?,
         prev_log_id: wire.prev.map(log_id_from_wire),
         entries: wire.entries.into_iter().map(entry_from_wire).collect::<io::Result<_>>()?,
         leader_commit: wire.leader_commit.map(log_id_from_wire),
-    })
+    };
+    check_append(&request)?;
+    Ok(request)
+}
+
+/// What every leader sends: entries that follow one another and what is in front of them, of terms that do not fall
+/// and are not newer than the leader's own.
+fn check_append(request: &AppendEntriesRequest<TypeConfig>) -> io::Result<()> {
+    let mut before = request.prev_log_id.as_ref().map(log_id);
+    for here in request.entries.iter().map(|entry| log_id(&entry.log_id)) {
+        let follows = before.is_none_or(|before| here.index == before.index + 1 && here.term >= before.term);
+        if !follows || here.term > vote(&request.vote).term {
+            let before = before.map_or("the log's start".to_owned(), |before| before.to_string());
+            let leader = vote(&request.vote).term;
+            return Err(invalid(format!("an append of term {leader} has {here} behind {before}")));
+        }
+        before = Some(here);
+    }
+    Ok(())
 }
 
 pub fn append_response_to_wire(response: &AppendEntriesResponse<TypeConfig>) -> peer::AppendResponse {
@@ -208,9 +228,44 @@ pub fn stream_result_from_wire(wire: peer::AppendResponse) -> io::Result<StreamA
     let at = wire.log_id.map(log_id_from_wire);
     Ok(match wire.result.ok_or_else(|| invalid("an append answer without a result"))? {
         Wire::Success(_) | Wire::PartialSuccess(_) => Ok(at),
+        Wire::Conflict(_) if planted!(ConflictTakenForSuccess) => Ok(at),
         Wire::Conflict(_) => {
             Err(StreamAppendError::Conflict(at.ok_or_else(|| invalid("a conflict that does not say where"))?))
         }
         Wire::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote_from_wire(Some(vote))?)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(term: u64, prev: Option<(u64, u64)>, entries: &[(u64, u64)]) -> peer::AppendRequest {
+        let at = |(term, index)| peer::LogId { term, index };
+        let entry = |id: &(u64, u64)| peer::Entry {
+            id: Some(at(*id)),
+            payload: Some(peer::entry::Payload::Blank(peer::Blank {})),
+        };
+        peer::AppendRequest {
+            envelope: None,
+            vote: Some(peer::Vote { term, node: 1, committed: true }),
+            prev: prev.map(at),
+            entries: entries.iter().map(entry).collect(),
+            leader_commit: None,
+        }
+    }
+
+    #[test]
+    fn an_append_that_no_leader_sends_is_refused() {
+        assert!(append_from_wire(append(3, Some((1, 4)), &[(1, 5), (3, 6)])).is_ok());
+        assert!(append_from_wire(append(3, None, &[(1, 0)])).is_ok());
+        for (entries, why) in [
+            (&[(1, 6)][..], "a gap"),
+            (&[(1, 5), (1, 5)], "an index twice"),
+            (&[(2, 5), (1, 6)], "a term that falls"),
+            (&[(4, 5)], "a term newer than the leader's"),
+        ] {
+            assert!(append_from_wire(append(3, Some((1, 4)), entries)).is_err(), "{why}");
+        }
+    }
 }

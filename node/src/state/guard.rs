@@ -20,6 +20,7 @@ use holdfast_proto::log::guard::Held;
 use holdfast_proto::log::refusal::Reason;
 
 use super::halt::Halt;
+use crate::env::sometimes;
 use crate::mvcc::{self, At, Head};
 use crate::storage::{EngineError, View};
 use crate::types::{LeaseId, Revision, queue};
@@ -83,6 +84,7 @@ fn first(view: &dyn View, queue: &[u8]) -> Result<Option<Place>, EngineError> {
 }
 
 fn fenced(token: Revision, holder: Option<&Place>) -> Halt {
+    sometimes!(GuardRefused);
     let detail = match holder {
         None => format!("nobody holds what token {token} stood for: acquire it again"),
         Some(Place { key, created }) => {

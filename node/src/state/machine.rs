@@ -18,6 +18,7 @@ use super::halt::Halt;
 use super::revising::{Revising, lease_id};
 use super::{auth as users, command, guard, meta, txn};
 use crate::auth::{self, AuthState, Caller};
+use crate::env::{planted, sometimes};
 use crate::lease::{self, LeaseChange};
 use crate::mvcc::{Horizon, Overlay, ReadError};
 use crate::storage::{Column, EngineError, View};
@@ -42,8 +43,17 @@ impl Machine {
                 }
                 EntryPayload::Commands(batch) => {
                     run.stamped_unix_ms = run.stamped_unix_ms.max(batch.stamped_unix_ms);
-                    let outcomes = batch.commands.iter().map(|command| run.command(entry.log_id, command));
-                    outcomes.collect::<Result<_, _>>()?
+                    if batch.commands.len() > 1 {
+                        sometimes!(EntryShared);
+                    }
+                    if planted!(ApplyOrderSwapped) && entries.len() > 1 {
+                        let backwards = batch.commands.iter().rev().map(|command| run.command(entry.log_id, command));
+                        let outcomes = backwards.collect::<Result<Vec<_>, _>>()?;
+                        outcomes.into_iter().rev().collect()
+                    } else {
+                        let outcomes = batch.commands.iter().map(|command| run.command(entry.log_id, command));
+                        outcomes.collect::<Result<_, _>>()?
+                    }
                 }
             };
             run.effects.outcomes.push(outcomes);
@@ -106,7 +116,9 @@ impl<'v> Run<'v> {
         let answer = match self.answer(log_id, command) {
             Ok(answer) => answer,
             Err(halt) => {
-                self.overlay.rollback();
+                if self.overlay.rollback() {
+                    sometimes!(CommandRolledBack);
+                }
                 Answer::Refusal(refusal_of(halt, log_id)?)
             }
         };
@@ -122,7 +134,7 @@ impl<'v> Run<'v> {
         }
         self.alarms.admit(request)?;
         check_values(request, &command.value_checksums)?;
-        if let Some(guard) = &command.guard {
+        if let Some(guard) = command.guard.as_ref().filter(|_| !planted!(GuardIgnored)) {
             guard::check(&self.overlay, guard)?;
         }
         match request {
@@ -192,12 +204,14 @@ impl<'v> Run<'v> {
     fn expire(&mut self, log_id: LogId, request: &LeaseExpire) -> Result<LeaseExpired, Halt> {
         let mut expired = LeaseExpired::default();
         if log_id.term != request.leader_term {
+            sometimes!(ExpiryOfOldTerm);
             return Ok(expired);
         }
         for id in request.lease_ids.iter().copied().map(LeaseId) {
             if lease::granted(&self.overlay, id)?.is_none() {
                 continue;
             }
+            sometimes!(LeaseExpired);
             self.revise(|revising| revising.end_lease(id))?;
             self.effects.lease_changes.push(LeaseChange::Revoked { id });
             expired.lease_ids.push(id.0);

@@ -17,6 +17,7 @@ use holdfast_proto::etcdserverpb::{
 use super::halt::Halt;
 use super::revising::Revising;
 use super::{command, compare};
+use crate::env::planted;
 use crate::mvcc::{Horizon, Overlay, ReadError};
 use crate::storage::View;
 
@@ -35,7 +36,8 @@ enum Step<'r> {
 
 /// `checksums` has one for each put of the transaction, those of the branches not taken included.
 pub(super) fn run(revising: &mut Revising<'_, '_>, txn: &TxnRequest, checksums: &[u32]) -> Result<TxnResponse, Halt> {
-    let plan = plan(revising.view(), txn, checksums)?;
+    let view: &dyn View = if planted!(CompareBeforeBatch) { revising.view().base() } else { revising.view() };
+    let plan = plan(view, txn, checksums)?;
     check_puts(revising, &plan)?;
     check_ranges(revising, &plan)?;
     let mut response = run_plan(revising, &plan)?;

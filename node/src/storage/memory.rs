@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use crate::env::{Disk, DiskFile};
+use crate::env::{Disk, DiskFile, planted};
 
 use super::image::{ImageWriter, read_image};
 use super::replace::{remove_file_if_exists, replace_file, temporary, write_new_file};
@@ -111,7 +111,8 @@ impl State {
 
     fn write_image(&self, file: &dyn DiskFile) -> io::Result<u64> {
         let mut image = ImageWriter::start(file)?;
-        for (&column, rows) in &self.rows {
+        let lacks = |column: Column| planted!(SnapshotWithoutLeases) && column == Column::Lease;
+        for (&column, rows) in self.rows.iter().filter(|(column, _)| !lacks(**column)) {
             for (key, value) in rows {
                 image.row(column, key, value)?;
             }

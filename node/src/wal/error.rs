@@ -88,6 +88,9 @@ pub enum WalError {
 
     #[error("vote {offered:?} is of an older term than the saved {saved:?}")]
     VoteWentBack { saved: Vote, offered: Vote },
+
+    #[error("vote {offered:?} contradicts {saved:?}, which was given in the same term")]
+    VotedTwice { saved: Vote, offered: Vote },
 }
 
 impl WalError {

@@ -23,7 +23,7 @@ use super::segment::Segment;
 use super::spare::Spare;
 use super::{Hole, LogOptions, RawEntry};
 use crate::env::Disk;
-use crate::types::{LogId, Vote};
+use crate::types::{LogId, MemberId, Vote};
 
 /// The largest payload of one entry.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
@@ -34,6 +34,8 @@ pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) options: LogOptions,
+    /// Whose log it is.
+    pub(super) member: MemberId,
     pub(super) writer: Mutex<Writer>,
     pub(super) shared: RwLock<Shared>,
     pub(super) spare: Mutex<Option<Spare>>,
@@ -161,6 +163,10 @@ impl Shared {
 }
 
 impl Log {
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
     pub fn vote(&self) -> Option<Vote> {
         self.shared.read().vote
     }

@@ -19,7 +19,8 @@ use super::spare::SPARE_NAME;
 use super::verdict::{self, MetaCopy, MetaVerdict, SegmentFile, SegmentHead, SegmentPlace, SegmentVerdict, Segments};
 use super::{Identity, LogOptions, OpenError, Opened, Origin};
 use crate::codec::record::RecordError;
-use crate::env::{Disk, OpenMode};
+use crate::env::witness::{self, Promise};
+use crate::env::{Disk, OpenMode, sometimes};
 
 impl Log {
     /// Opens the log in `dir`, or makes one if the directory is empty.
@@ -63,11 +64,14 @@ impl Log {
             disk: Arc::clone(&disk),
             dir: dir.to_owned(),
             options,
+            member: identity.member,
             writer: Mutex::new(Writer::new(meta, files)),
             shared: RwLock::new(shared),
             spare: Mutex::new(None),
         };
         let (vote, purged, first, last) = (log.vote(), log.purged(), log.first(), log.last());
+        let told_last = last.or(purged);
+        witness::tell(identity.member, || Promise::Opened { vote, last: told_last });
         let opened = Opened { origin, vote, purged, first, last, holes: log.holes(), repaired };
         Ok((log, opened))
     }
@@ -164,6 +168,7 @@ impl Opening<'_> {
                 MetaCopy::Missing => "was missing".to_owned(),
             };
             MetaFiles::create(self.disk, self.dir, &meta).map_err(OpenError::io(self.dir))?;
+            sometimes!(VoteCopyRebuilt);
             self.note(format!("{name}: {how}, rebuilt from the other copy"));
         }
         Ok((meta, Origin::Found))
@@ -339,13 +344,18 @@ impl Opening<'_> {
             match run[0].fate {
                 Fate::Entry => {}
                 Fate::Rebuilt => {
+                    sometimes!(IdentifierRebuilt);
                     let which = if first == last { first.to_string() } else { format!("{first} to {last}") };
                     self.note(format!("identifier of {which}: damaged, rebuilt from the entry"));
                 }
-                Fate::Hole => tracing::warn!(%first, %last, "log entries are damaged and wait for copies from a peer"),
+                Fate::Hole => {
+                    sometimes!(HoleFound);
+                    tracing::warn!(%first, %last, "log entries are damaged and wait for copies from a peer");
+                }
             }
         }
         if let Some(from) = judgement.discard_from {
+            sometimes!(TornTailDiscarded);
             let last = survey.cases.iter().map(|case| case.first + case.scan.valid_end() as u64).max().unwrap_or(0);
             let last = last.saturating_sub(1).max(from);
             self.note(format!("entries {from} to {last}: a write that the crash cut short, discarded"));

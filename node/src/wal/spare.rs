@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Log;
 use super::error::WalError;
 use super::segment::{Geometry, Segment, SegmentHeader};
-use crate::env::{DiskFile, OpenMode};
+use crate::env::{DiskFile, OpenMode, planted};
 
 /// The file's name until it becomes a segment.
 pub(super) const SPARE_NAME: &str = "spare";
@@ -93,7 +93,9 @@ impl Log {
         spare.file.sync().map_err(&failed)?;
         let named = Segment::path_in(&self.dir, header.first);
         self.disk.rename(&path, &named).map_err(&failed)?;
-        self.disk.sync_dir(&self.dir).map_err(&failed)?;
+        if !planted!(SegmentNameNotSynced) {
+            self.disk.sync_dir(&self.dir).map_err(&failed)?;
+        }
         Ok(Some(Segment { path: named, file: spare.file, header: *header }))
     }
 }

@@ -48,6 +48,8 @@
 //! otherwise                          lost: never start as a voter
 //! ```
 
+use crate::env::planted;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdentifierState {
     Good,
@@ -94,6 +96,7 @@ pub(super) fn entry(identifier: IdentifierState, entry: EntryState, place: Place
     use EntryState as E;
     use IdentifierState as I;
     match (identifier, entry, place, later) {
+        (I::Good, E::Blank | E::Bad | E::Other, _, _) if planted!(RotTruncated) => Verdict::DiscardTail,
         (I::Good, E::Good, _, _) => Verdict::Keep,
         (I::Good, E::Blank | E::Bad | E::Other, Place::BelowD, _) => Verdict::RottenHole,
         (I::Good, E::Blank | E::Bad | E::Other, Place::Tail, _) => Verdict::AmbiguousHole,

@@ -9,7 +9,8 @@ use super::frame::{self, FRAME_HEAD_BYTES, FrameHead};
 use super::identifier::{IDENTIFIER_BYTES, Identifier};
 use super::log::{Log, PAYLOAD_BYTES_MAX, SegmentIndex, Shared, Writer};
 use super::segment::{Geometry, NEW_SUFFIX, Previous, Segment, SegmentHeader, file_name};
-use crate::env::{Disk, OpenMode};
+use crate::env::witness::{self, Promise};
+use crate::env::{Disk, OpenMode, planted, sometimes};
 use crate::types::{LogId, Vote};
 
 /// Of the memory in which a batch is encoded, so much is kept for the next one.
@@ -130,7 +131,14 @@ impl Log {
         let failed = WalError::io(&segment.path, "write entries");
         segment.file.write_all_at(frames, segment.data_at(active.cursor)).map_err(&failed)?;
         segment.file.write_all_at(slots, segment.slot_at(active.base)).map_err(&failed)?;
-        segment.file.sync().map_err(WalError::io(&segment.path, "sync entries"))?;
+        if !planted!(EntriesNotSynced) {
+            segment.file.sync().map_err(WalError::io(&segment.path, "sync entries"))?;
+        }
+        for entry in batch {
+            let appended =
+                || Promise::Appended { log_id: entry.log_id, checksum: witness::checksum(entry.kind, &entry.payload) };
+            witness::tell(self.member, appended);
+        }
 
         let mut shared = self.shared.write();
         let shared = &mut *shared;
@@ -177,8 +185,10 @@ impl Log {
 
     fn create_segment(&self, header: SegmentHeader) -> Result<Segment, WalError> {
         if let Some(segment) = self.name_spare(&header)? {
+            sometimes!(SpareBecameSegment);
             return Ok(segment);
         }
+        sometimes!(SegmentWithoutSpare);
         let failed = WalError::io(&self.dir, "create a segment");
         create_segment(self.disk.as_ref(), &self.dir, header, &[]).map_err(&failed)
     }
@@ -195,10 +205,16 @@ impl Log {
             if let Some(saved) = writer.meta.vote.filter(|saved| saved.term > vote.term) {
                 return Err(WalError::VoteWentBack { saved, offered: vote });
             }
+            if let Some(saved) = writer.meta.vote.filter(|saved| is_second_vote(*saved, vote)) {
+                return Err(WalError::VotedTwice { saved, offered: vote });
+            }
             writer.meta.vote = Some(vote);
             self.raise_durable(&mut writer);
-            self.save_meta(&mut writer)?;
+            if !planted!(VoteNotSynced) {
+                self.save_meta(&mut writer)?;
+            }
             self.shared.write().vote = Some(vote);
+            witness::tell(self.member, || Promise::Voted { vote });
             Ok(())
         })
     }
@@ -213,7 +229,12 @@ impl Log {
     pub fn truncate_after(&self, last: Option<LogId>) -> Result<(), WalError> {
         let mut writer = self.writer.lock();
         self.changing(|| {
+            witness::tell(self.member, || Promise::Truncated { after: last });
             let Some((cut, segment)) = self.cut_memory(last)? else { return Ok(()) };
+            sometimes!(SyncedEntryTruncated);
+            if planted!(TruncationNotDurable) {
+                return Ok(());
+            }
             writer.meta.cut(cut);
             writer.meta.durable_before = cut;
             writer.meta.newest = segment.as_ref().map(|cut| cut.segment.first());
@@ -273,6 +294,7 @@ impl Log {
                 return Ok(());
             }
             self.flush(&mut writer)?;
+            sometimes!(LogPurged);
             let removed = self.purge_memory(upto);
             self.raise_durable(&mut writer);
             let newest = self.shared.read().segments.last().map(|segment| segment.segment.first());
@@ -312,6 +334,12 @@ impl Log {
         shared.start = Some(start);
         removed
     }
+}
+
+/// A member votes for one candidate a term. It may learn that another one was elected, and no more than one ever is.
+fn is_second_vote(saved: Vote, vote: Vote) -> bool {
+    let changes = saved.term == vote.term && (saved.node, saved.committed) != (vote.node, vote.committed);
+    changes && (saved.committed || !vote.committed)
 }
 
 fn check_cut(shared: &Shared, last: LogId) -> Result<(), WalError> {
@@ -381,6 +409,8 @@ pub(super) fn create_segment(
     file.write_all_at(&bytes, 0)?;
     file.sync()?;
     disk.rename(&new, &path)?;
-    disk.sync_dir(dir)?;
+    if !planted!(SegmentNameNotSynced) {
+        disk.sync_dir(dir)?;
+    }
     Ok(Segment { path, file, header })
 }

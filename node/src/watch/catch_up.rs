@@ -13,6 +13,7 @@ use super::reply::{self, Draft, LazyView, Outgoing, Sent};
 use super::state_source::StateSource;
 use super::stream::{WatchError, WatchStream};
 use super::watch_id::WatchId;
+use crate::env::{planted, sometimes};
 use crate::mvcc::history;
 use crate::types::Revision;
 
@@ -50,6 +51,11 @@ impl WatchStream {
         let (oldest, newest) = (horizon.oldest(), horizon.revision);
         let (overtaken, readers): (Vec<_>, Vec<_>) = readers.into_iter().partition(|reader| reader.next < oldest);
         for reader in &overtaken {
+            sometimes!(WatcherOvertaken);
+            if planted!(WatchSkipsCompacted) {
+                self.mailbox.advance(reader.id, oldest);
+                continue;
+            }
             self.forget(reader.id);
             out.push(reply::overtaken(reader.id, oldest));
         }

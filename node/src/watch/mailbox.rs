@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::lane::{Lane, Parcel, Pushed};
 use super::watch_id::WatchId;
+use crate::env::{planted, sometimes};
 use crate::types::{Limits, Revision};
 
 /// Called when a stream has, or may have, something to do. It must neither block nor call back into the hub, and must
@@ -120,6 +121,7 @@ impl Mailbox {
                 lanes.ready.insert(id);
             }
             Pushed::FellBehind => {
+                sometimes!(WatcherFellBehind);
                 lanes.pending_events -= before;
                 lanes.ready.remove(&id);
                 lanes.lagging.insert(id);
@@ -140,6 +142,7 @@ impl Mailbox {
             {
                 *lane = Lane::synced(next);
                 lanes.lagging.remove(id);
+                sometimes!(WatcherCaughtUp);
             }
         }
     }
@@ -149,6 +152,7 @@ impl Mailbox {
         lanes.ready.clear();
         lanes.pending_events = 0;
         for (id, lane) in &mut lanes.by_id {
+            sometimes!(WatcherSawSnapshot);
             lane.reset(before, revision);
             if matches!(lane, Lane::Lagging { .. }) {
                 lanes.lagging.insert(*id);
@@ -219,7 +223,7 @@ impl Mailbox {
             if let Lane::Synced { from, .. } = lane {
                 start = start.max(*from);
             }
-            if let Some(front) = lane.front() {
+            if let Some(front) = lane.front().filter(|_| !planted!(WatchProgressTooFar)) {
                 revision = revision.min(Revision(front.0 - 1));
             }
         }

@@ -11,6 +11,7 @@ use super::fragment::fragments;
 use super::lane::charge;
 use super::state_source::StateSource;
 use super::watch_id::WatchId;
+use crate::env::planted;
 use crate::mvcc::{Event, EventKind, Horizon, prev_kv};
 use crate::storage::View;
 use crate::types::Revision;
@@ -155,7 +156,7 @@ impl Draft {
         let prev_kv = match (self.previous, event.prev) {
             (Previous::Attach, Some(_)) => {
                 let (view, horizon) = view.open()?;
-                prev_kv(view, horizon, event)?
+                if planted!(PrevKvWrong) { Some(event.to_key_value()) } else { prev_kv(view, horizon, event)? }
             }
             _ => None,
         };

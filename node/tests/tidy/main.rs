@@ -5,6 +5,7 @@
 //! layers     a module of the node imports lower layers only
 //! importers  which outside crate may be named where
 //! places     where cfg(madsim) may stand
+//! marks      planted bugs and rare paths: one form, and none without a place
 //! lengths    files, functions and lines that fit in a head and on a screen
 //! wording    names that say nothing, ways to panic, marks without an issue, unfair selects
 //! compatibility  the promises of docs/COMPATIBILITY.md, and their tests
@@ -23,6 +24,7 @@ mod importers;
 mod layers;
 mod lengths;
 mod lexer;
+mod marks;
 mod paths;
 mod places;
 mod source;
@@ -51,6 +53,13 @@ fn outside_crates_are_named_where_they_belong() {
 #[test]
 fn the_simulator_is_named_where_it_belongs() {
     over_all_files(places::check);
+}
+
+#[test]
+fn planted_bugs_and_probes_stand_where_they_say() {
+    let root = workspace_root();
+    report(marks::check(&load(&root)));
+    report(marks::default_features(&root));
 }
 
 #[test]
