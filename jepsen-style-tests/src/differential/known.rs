@@ -1,7 +1,7 @@
 //! Differences that are meant, and why. The only place where one is excused; each is counted in the report.
 
 use holdfast_proto::etcdserverpb::request_op::Request as Op;
-use holdfast_proto::etcdserverpb::{Member, MemberUpdateResponse, TxnRequest};
+use holdfast_proto::etcdserverpb::{Member, MemberUpdateResponse, TxnRequest, WatchResponse};
 use tonic::Code;
 
 use super::generate::Step;
@@ -15,7 +15,11 @@ pub struct Known {
     pub is: fn(&Difference) -> bool,
 }
 
-pub const KNOWN: [Known; 8] = [
+/// What a caller hears who is not recognised, or may not do it.
+const TURNED_AWAY: [&str; 3] =
+    ["etcdserver: invalid auth token", "etcdserver: user name is empty", "etcdserver: permission denied"];
+
+pub const KNOWN: [Known; 11] = [
     Known {
         name: "order of ties",
         reason: "etcd sorts unstably: where the target of a sorting is equal, the order is left open; Holdfast's is \
@@ -92,6 +96,38 @@ pub const KNOWN: [Known; 8] = [
                 && is_refused(&difference.etcd, "etcdserver: corrupt cluster")
         },
     },
+    Known {
+        name: "watch that is turned away",
+        reason: "etcd 3.5.1 gives back the id that was asked for, and says `permission denied` whatever the reason; \
+                 later versions say -1 and the reason, and so does Holdfast",
+        is: |difference| match (&difference.etcd, &difference.holdfast) {
+            (Outcome::WatchReply(Some(etcd)), Outcome::WatchReply(Some(holdfast))) => {
+                let cancel_reason = holdfast.cancel_reason.clone();
+                let is_reason = TURNED_AWAY.iter().any(|words| cancel_reason.ends_with(words));
+                let renamed = WatchResponse { watch_id: -1, cancel_reason, ..(**etcd).clone() };
+                is_reason && etcd.cancel_reason.ends_with("etcdserver: permission denied") && renamed == **holdfast
+            }
+            _ => false,
+        },
+    },
+    Known {
+        name: "transaction that touches nothing",
+        reason: "it tells the revision: etcd tells anybody, Holdfast a user",
+        is: |difference| {
+            matches!(&difference.step, Step::Ask(Request::Txn(txn)) if *txn == TxnRequest::default())
+                && is_refused(&difference.holdfast, "etcdserver: user name is empty")
+        },
+    },
+    Known {
+        name: "two reasons to turn a request away",
+        reason: "no user, or a token that is not good, with a request that is not valid: etcd looks at the request \
+                 first",
+        is: |difference| {
+            TURNED_AWAY[..2].iter().any(|text| is_refused(&difference.holdfast, text))
+                && matches!(&difference.etcd, Outcome::Answer(Answer::Refused { code: Code::InvalidArgument, message })
+                    if !TURNED_AWAY.contains(&message.as_str()))
+        },
+    },
 ];
 
 /// Not of an answer: the reference is gone, and with it the rest of the round.
@@ -102,6 +138,17 @@ pub const ETCD_ENDED: Known = Known {
     is: |difference| {
         matches!(&difference.step, Step::Ask(Request::Txn(_)))
             && is_refused(&difference.holdfast, "etcdserver: key not found")
+    },
+};
+
+/// The stores may have parted: the rest of the round is left.
+pub const ETCD_REMEMBERS: Known = Known {
+    name: "roles that are gone",
+    reason: "etcd 3.5.1 may remember what a user without roles was permitted before, and permits it still; later \
+             versions do not, and neither does Holdfast",
+    is: |difference| {
+        is_refused(&difference.holdfast, "etcdserver: permission denied")
+            && matches!(&difference.etcd, Outcome::Answer(Answer::Given(_)))
     },
 };
 
@@ -146,7 +193,7 @@ mod tests {
     #[test]
     fn each_stands_in_the_page_for_users() {
         let page = include_str!("../../../docs/COMPATIBILITY.md");
-        for known in KNOWN.iter().chain([&ETCD_ENDED]) {
+        for known in KNOWN.iter().chain([&ETCD_ENDED, &ETCD_REMEMBERS]) {
             assert!(page.contains(&format!("| {} |", known.name)), "{} is not in docs/COMPATIBILITY.md", known.name);
         }
     }

@@ -26,7 +26,7 @@ mod side;
 mod ties;
 mod watching;
 
-use generate::Step;
+use generate::{Step, Who};
 
 pub use command::main;
 pub use reference::reference;
@@ -36,6 +36,7 @@ pub use run::{Found, Options, run};
 /// A step that went differently on the two sides.
 #[derive(Clone, Debug)]
 pub struct Difference {
+    pub who: Who,
     pub step: Step,
     pub etcd: Outcome,
     pub holdfast: Outcome,

@@ -1,6 +1,8 @@
 //! What must differ between two servers is replaced before answers are compared: who they are, how many bytes they
 //! take, and what the clock says. Everything else is compared as it came, field by field.
 
+use std::collections::BTreeMap;
+
 use holdfast_proto::etcdserverpb as pb;
 use holdfast_proto::etcdserverpb::response_op::Response as OpResponse;
 
@@ -23,6 +25,8 @@ pub struct Names {
     pub chosen_lease: i64,
     pub client_url: String,
     pub peer_url: String,
+    /// By user: the token that was given last.
+    pub tokens: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -51,6 +55,9 @@ impl Names {
                 self.learner = added.member.as_ref().map_or(0, |member| member.id);
             }
             (Request::LeaseGrant(asked), Reply::LeaseGrant(granted)) if asked.id == 0 => self.chosen_lease = granted.id,
+            (Request::Authenticate(asked), Reply::Authenticate(given)) => {
+                self.tokens.insert(asked.name.clone(), given.token.clone());
+            }
             _ => {}
         }
     }
@@ -173,6 +180,34 @@ impl Names {
                 self.header(&mut reply.header);
                 reply.version.clear();
             }
+            _ => self.auth(reply),
+        }
+    }
+
+    fn auth(&self, reply: &mut Reply) {
+        match reply {
+            Reply::AuthEnable(reply) => self.header(&mut reply.header),
+            Reply::AuthDisable(reply) => self.header(&mut reply.header),
+            Reply::AuthStatus(reply) => self.header(&mut reply.header),
+            Reply::Authenticate(reply) => {
+                self.header(&mut reply.header);
+                if !reply.token.is_empty() {
+                    reply.token = "<token>".to_owned();
+                }
+            }
+            Reply::UserAdd(reply) => self.header(&mut reply.header),
+            Reply::UserGet(reply) => self.header(&mut reply.header),
+            Reply::UserList(reply) => self.header(&mut reply.header),
+            Reply::UserDelete(reply) => self.header(&mut reply.header),
+            Reply::UserChangePassword(reply) => self.header(&mut reply.header),
+            Reply::UserGrantRole(reply) => self.header(&mut reply.header),
+            Reply::UserRevokeRole(reply) => self.header(&mut reply.header),
+            Reply::RoleAdd(reply) => self.header(&mut reply.header),
+            Reply::RoleGet(reply) => self.header(&mut reply.header),
+            Reply::RoleList(reply) => self.header(&mut reply.header),
+            Reply::RoleDelete(reply) => self.header(&mut reply.header),
+            Reply::RoleGrantPermission(reply) => self.header(&mut reply.header),
+            Reply::RoleRevokePermission(reply) => self.header(&mut reply.header),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::known::{ETCD_ENDED, KNOWN, Known};
+use super::known::{ETCD_ENDED, ETCD_REMEMBERS, KNOWN, Known};
 
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -44,7 +44,9 @@ impl fmt::Display for Report {
         }
         let refused: u64 = self.steps.values().map(|count| count.refused).sum();
         writeln!(f, "{:<18}{:>9}{refused:>9}   in {} rounds", "all", self.requests(), self.rounds)?;
-        for known in KNOWN.iter().chain([&ETCD_ENDED]).filter(|known| self.known.contains_key(known.name)) {
+        for known in
+            KNOWN.iter().chain([&ETCD_ENDED, &ETCD_REMEMBERS]).filter(|known| self.known.contains_key(known.name))
+        {
             writeln!(f, "known difference, {} times: {}: {}", self.known[known.name], known.name, known.reason)?;
         }
         Ok(())

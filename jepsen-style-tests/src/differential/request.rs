@@ -2,12 +2,13 @@
 
 use futures::StreamExt;
 use holdfast_proto::etcdserverpb as pb;
+use holdfast_proto::etcdserverpb::auth_client::AuthClient;
 use holdfast_proto::etcdserverpb::cluster_client::ClusterClient;
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
 use holdfast_proto::etcdserverpb::lease_client::LeaseClient;
 use holdfast_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request as Asked, Status};
 
 /// The largest message either server sends here; tonic refuses 4 MiB otherwise.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -38,13 +39,14 @@ macro_rules! requests {
         }
 
         impl Clients {
-            pub async fn ask(&self, request: Request) -> Result<Reply, Status> {
+            /// Asks with a token, if there is one.
+            pub async fn ask(&self, request: Request, token: Option<&str>) -> Result<Reply, Status> {
                 match request {
                     $(Request::$name(request) => {
-                        let answer = self.$client.clone().$method(request).await?;
+                        let answer = self.$client.clone().$method(with_token(request, token)).await?;
                         Ok(Reply::$name(answer.into_inner()))
                     })*
-                    Request::LeaseKeepAlive(requests) => self.keep_alive(requests).await,
+                    Request::LeaseKeepAlive(requests) => self.keep_alive(requests, token).await,
                 }
             }
         }
@@ -73,6 +75,26 @@ requests! {
     HashKv(pb::HashKvRequest) -> pb::HashKvResponse = maintenance.hash_kv;
     MoveLeader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse = maintenance.move_leader;
     Downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse = maintenance.downgrade;
+    AuthEnable(pb::AuthEnableRequest) -> pb::AuthEnableResponse = auth.auth_enable;
+    AuthDisable(pb::AuthDisableRequest) -> pb::AuthDisableResponse = auth.auth_disable;
+    AuthStatus(pb::AuthStatusRequest) -> pb::AuthStatusResponse = auth.auth_status;
+    Authenticate(pb::AuthenticateRequest) -> pb::AuthenticateResponse = auth.authenticate;
+    UserAdd(pb::AuthUserAddRequest) -> pb::AuthUserAddResponse = auth.user_add;
+    UserGet(pb::AuthUserGetRequest) -> pb::AuthUserGetResponse = auth.user_get;
+    UserList(pb::AuthUserListRequest) -> pb::AuthUserListResponse = auth.user_list;
+    UserDelete(pb::AuthUserDeleteRequest) -> pb::AuthUserDeleteResponse = auth.user_delete;
+    UserChangePassword(pb::AuthUserChangePasswordRequest) -> pb::AuthUserChangePasswordResponse
+        = auth.user_change_password;
+    UserGrantRole(pb::AuthUserGrantRoleRequest) -> pb::AuthUserGrantRoleResponse = auth.user_grant_role;
+    UserRevokeRole(pb::AuthUserRevokeRoleRequest) -> pb::AuthUserRevokeRoleResponse = auth.user_revoke_role;
+    RoleAdd(pb::AuthRoleAddRequest) -> pb::AuthRoleAddResponse = auth.role_add;
+    RoleGet(pb::AuthRoleGetRequest) -> pb::AuthRoleGetResponse = auth.role_get;
+    RoleList(pb::AuthRoleListRequest) -> pb::AuthRoleListResponse = auth.role_list;
+    RoleDelete(pb::AuthRoleDeleteRequest) -> pb::AuthRoleDeleteResponse = auth.role_delete;
+    RoleGrantPermission(pb::AuthRoleGrantPermissionRequest) -> pb::AuthRoleGrantPermissionResponse
+        = auth.role_grant_permission;
+    RoleRevokePermission(pb::AuthRoleRevokePermissionRequest) -> pb::AuthRoleRevokePermissionResponse
+        = auth.role_revoke_permission;
 }
 
 /// A client of each service, over one connection.
@@ -82,6 +104,16 @@ pub struct Clients {
     lease: LeaseClient<Channel>,
     cluster: ClusterClient<Channel>,
     maintenance: MaintenanceClient<Channel>,
+    auth: AuthClient<Channel>,
+}
+
+/// A message with a token, if there is one, as etcd's clients send it.
+pub fn with_token<T>(message: T, token: Option<&str>) -> Asked<T> {
+    let mut request = Asked::new(message);
+    if let Some(token) = token {
+        request.metadata_mut().insert("token", token.parse().expect("a token is ASCII"));
+    }
+    request
 }
 
 impl Clients {
@@ -91,11 +123,13 @@ impl Clients {
             lease: LeaseClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
+            auth: AuthClient::new(channel.clone()),
         }
     }
 
-    async fn keep_alive(&self, requests: Vec<pb::LeaseKeepAliveRequest>) -> Result<Reply, Status> {
-        let mut answers = self.lease.clone().lease_keep_alive(futures::stream::iter(requests)).await?.into_inner();
+    async fn keep_alive(&self, requests: Vec<pb::LeaseKeepAliveRequest>, token: Option<&str>) -> Result<Reply, Status> {
+        let requests = with_token(futures::stream::iter(requests), token);
+        let mut answers = self.lease.clone().lease_keep_alive(requests).await?.into_inner();
         let mut replies = Vec::new();
         while let Some(answer) = answers.next().await {
             replies.push(answer?);

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use holdfast_proto::etcdserverpb::watch_request::RequestUnion;
-use holdfast_proto::etcdserverpb::{WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchResponse};
+use holdfast_proto::etcdserverpb::{
+    AuthUserGetRequest, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchResponse,
+};
 
-use super::generate::{Generator, Step};
-use super::known::{ETCD_ENDED, known};
-use super::request::{Answer, Request};
+use super::generate::{Generator, Planned, Step, Who};
+use super::known::{ETCD_ENDED, ETCD_REMEMBERS, known};
+use super::request::{Answer, Reply, Request};
 use super::side::{PATIENCE, Side};
 use super::watching::{Stream, Told, WatchStep};
 use super::{Difference, Outcome, Report};
@@ -17,6 +19,12 @@ use crate::world::process::Shape;
 
 /// A stream of its own watches everything from the first revision on.
 const WITNESS: usize = usize::MAX;
+/// A stream that is there for one answer.
+const PEEK: usize = usize::MAX - 1;
+/// One round of so many is with authentication.
+const AUTH_EVERY: u64 = 3;
+/// Passwords are hashed all the time; the lowest cost there is.
+const HASH_COST: u32 = 4;
 /// etcd looks after watchers that start in the past every 100 ms.
 const CATCH_UP: Duration = Duration::from_millis(150);
 /// For events to be equal on both sides.
@@ -74,38 +82,29 @@ struct Round {
 impl Round {
     async fn start(options: &Options, seed: u64) -> Self {
         let etcd = Shape::etcd(1).program(options.etcd.clone()).flag("--unsafe-no-fsync", true);
-        let holdfast = Shape::holdfast(1);
+        let etcd = etcd.flag("--bcrypt-cost", HASH_COST);
+        let holdfast = Shape::holdfast(1).flag("--bcrypt-cost", HASH_COST);
         let (etcd, holdfast) = tokio::join!(Side::start(&etcd), Side::start(&holdfast));
-        let mut round = Self {
+        let is_with_auth = seed % AUTH_EVERY == AUTH_EVERY - 1;
+        Self {
             seed,
             verbose: options.verbose,
             etcd,
             holdfast,
-            generator: Generator::new(seed),
+            generator: if is_with_auth { Generator::with_auth(seed) } else { Generator::new(seed) },
             revision: 1,
             past_watcher: None,
             live: BTreeMap::new(),
-        };
-        let everything = WatchCreateRequest {
-            key: b"\0".as_slice().into(),
-            range_end: b"\0".as_slice().into(),
-            start_revision: 1,
-            prev_kv: true,
-            ..WatchCreateRequest::default()
-        };
-        round.open(WITNESS);
-        let created = round.ask_on_stream(WITNESS, RequestUnion::CreateRequest(everything)).await;
-        assert!(created.0.is_some() && created.1.is_some(), "the witness is let in: {created:?}");
-        round
+        }
     }
 
     async fn run(&mut self, requests: u64, report: &mut Report) -> Result<(), Box<Found>> {
         for number in 1..=requests {
-            let step = self.generator.step();
+            let planned = self.generator.step();
             if self.verbose {
-                eprintln!("{}/{number}: {step:?}", self.seed);
+                eprintln!("{}/{number}: {planned:?}", self.seed);
             }
-            let differences = self.step(&step, report).await;
+            let differences = self.step(&planned, report).await;
             for difference in differences {
                 if let Some(known) = known(&difference) {
                     report.note_known(known);
@@ -115,10 +114,22 @@ impl Round {
                     report.note_known(&ETCD_ENDED);
                     return Ok(());
                 }
+                if (ETCD_REMEMBERS.is)(&difference) && self.has_no_roles(&difference.who).await {
+                    report.note_known(&ETCD_REMEMBERS);
+                    return Ok(());
+                }
                 return Err(Box::new(self.found(number, difference)));
             }
         }
         Ok(())
+    }
+
+    /// Whether the reference itself says that this user may do nothing.
+    async fn has_no_roles(&mut self, who: &Who) -> bool {
+        let Who::User(name) = who else { return false };
+        let asked = Request::UserGet(AuthUserGetRequest { name: (*name).to_owned() });
+        matches!(self.etcd.ask(&Who::User("root"), asked).await,
+            Answer::Given(reply) if matches!(&*reply, Reply::UserGet(user) if user.roles.is_empty()))
     }
 
     /// The connection breaks a moment before the process is gone.
@@ -140,35 +151,44 @@ impl Round {
         Found { seed: self.seed, requests, difference, logs }
     }
 
-    async fn step(&mut self, step: &Step, report: &mut Report) -> Vec<Difference> {
-        match step {
+    async fn step(&mut self, planned: &Planned, report: &mut Report) -> Vec<Difference> {
+        match &planned.step {
             Step::Ask(request) => {
                 let mut found = Vec::new();
                 // What a compaction drops, a watcher that is not that far yet would miss.
                 if matches!(request, Request::Compact(_)) {
-                    found.extend(self.settle(step).await);
+                    found.extend(self.settle(planned).await);
                 }
-                let (etcd, holdfast) = tokio::join!(self.etcd.ask(request.clone()), self.holdfast.ask(request.clone()));
-                report.note(step.name(), !matches!(etcd, Answer::Given(_)));
+                let who = &planned.who;
+                let (etcd, holdfast) =
+                    tokio::join!(self.etcd.ask(who, request.clone()), self.holdfast.ask(who, request.clone()));
+                report.note(planned.step.name(), !matches!(etcd, Answer::Given(_)));
                 self.revision = self.revision.max(etcd.revision().unwrap_or(0));
                 self.generator.learn(request, &etcd);
                 if etcd != holdfast {
-                    found.push(difference(step, Outcome::Answer(etcd), Outcome::Answer(holdfast)));
+                    found.push(difference(planned, Outcome::Answer(etcd), Outcome::Answer(holdfast)));
                 }
                 found
             }
             Step::Watch(watch) => {
-                report.note(step.name(), false);
-                self.watch(step, watch).await
+                report.note(planned.step.name(), false);
+                self.watch(planned, watch).await
             }
         }
     }
 
-    async fn watch(&mut self, step: &Step, watch: &WatchStep) -> Vec<Difference> {
+    async fn watch(&mut self, step: &Planned, watch: &WatchStep) -> Vec<Difference> {
         match watch {
+            WatchStep::Witness => self.peek(step, WITNESS, &everything()).await,
             WatchStep::Open { stream } => {
-                self.open(*stream);
+                self.open(*stream, &step.who);
                 Vec::new()
+            }
+            WatchStep::Peek { request } => {
+                let found = self.peek(step, PEEK, request).await;
+                self.etcd.streams.remove(&PEEK);
+                self.holdfast.streams.remove(&PEEK);
+                found
             }
             WatchStep::Create { stream, request } => self.create(step, *stream, request).await,
             WatchStep::Cancel { stream, watch_id } => {
@@ -207,7 +227,14 @@ impl Round {
         }
     }
 
-    async fn create(&mut self, step: &Step, stream: usize, request: &WatchCreateRequest) -> Vec<Difference> {
+    /// The first watcher of a new stream.
+    async fn peek(&mut self, step: &Planned, stream: usize, request: &WatchCreateRequest) -> Vec<Difference> {
+        self.open(stream, &step.who);
+        let (etcd, holdfast) = self.ask_on_stream(stream, RequestUnion::CreateRequest(request.clone())).await;
+        differing_replies(step, etcd, holdfast).into_iter().collect()
+    }
+
+    async fn create(&mut self, step: &Planned, stream: usize, request: &WatchCreateRequest) -> Vec<Difference> {
         // The id of a watcher that it ended is taken in etcd until the client cancels it.
         if has_ended(&self.etcd.streams[&stream], request.watch_id) {
             return Vec::new();
@@ -229,9 +256,9 @@ impl Round {
         of_stream.peek().is_some() && of_stream.all(|(_, start)| *start <= self.revision)
     }
 
-    fn open(&mut self, stream: usize) {
-        self.etcd.open(stream);
-        self.holdfast.open(stream);
+    fn open(&mut self, stream: usize, who: &Who) {
+        self.etcd.open(stream, who);
+        self.holdfast.open(stream, who);
     }
 
     async fn send(&mut self, stream: usize, request: RequestUnion) {
@@ -256,7 +283,7 @@ impl Round {
     }
 
     /// Waits until all watchers on both sides have been told the same, and all there is to tell.
-    async fn settle(&mut self, step: &Step) -> Vec<Difference> {
+    async fn settle(&mut self, step: &Planned) -> Vec<Difference> {
         if let Some(created) = self.past_watcher.take() {
             tokio::time::sleep(CATCH_UP.saturating_sub(created.elapsed())).await;
         }
@@ -297,7 +324,7 @@ impl Round {
         self.live.retain(|(stream, id), _| streams.get(stream).is_none_or(|stream| !has_ended(stream, *id)));
     }
 
-    fn differing_streams(&self, step: &Step) -> Vec<Difference> {
+    fn differing_streams(&self, step: &Planned) -> Vec<Difference> {
         let told = |side: &Side, other: &Side| {
             let differing = side.streams.iter().flat_map(|(number, stream)| {
                 let others = &other.streams[number].told;
@@ -338,11 +365,27 @@ fn newest_told(stream: &Stream) -> i64 {
     newest.unwrap_or(1)
 }
 
-fn differing_replies(step: &Step, etcd: Option<WatchResponse>, holdfast: Option<WatchResponse>) -> Option<Difference> {
+/// A watch on all keys there will be.
+fn everything() -> WatchCreateRequest {
+    WatchCreateRequest {
+        key: b"\0".as_slice().into(),
+        range_end: b"\0".as_slice().into(),
+        start_revision: 1,
+        prev_kv: true,
+        ..WatchCreateRequest::default()
+    }
+}
+
+fn differing_replies(
+    step: &Planned,
+    etcd: Option<WatchResponse>,
+    holdfast: Option<WatchResponse>,
+) -> Option<Difference> {
     let boxed = |reply: Option<WatchResponse>| Outcome::WatchReply(reply.map(Box::new));
     (etcd != holdfast).then(|| difference(step, boxed(etcd), boxed(holdfast)))
 }
 
-fn difference(step: &Step, etcd: Outcome, holdfast: Outcome) -> Difference {
-    Difference { step: step.clone(), etcd, holdfast }
+fn difference(planned: &Planned, etcd: Outcome, holdfast: Outcome) -> Difference {
+    let Planned { who, step } = planned.clone();
+    Difference { who, step, etcd, holdfast }
 }

@@ -11,7 +11,7 @@ const COLUMNS_MAX: usize = 200;
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "request: {}", lines_of(&self.step).join("\n"))?;
+        writeln!(f, "{:?} asks: {}", self.who, lines_of(&self.step).join("\n"))?;
         let (etcd, holdfast) = (lines_of_outcome(&self.etcd), lines_of_outcome(&self.holdfast));
         let first = etcd.iter().zip(&holdfast).take_while(|(one, other)| one == other).count();
         for (name, lines) in [("etcd", etcd), ("holdfast", holdfast)] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
+use super::generate::Who;
 use super::normal::Names;
 use super::request::{Answer, Clients, Request};
 use super::watching::Stream;
@@ -51,10 +52,22 @@ impl Side {
         self.cluster.logs(0)
     }
 
-    pub async fn ask(&mut self, mut request: Request) -> Answer {
+    /// The token that `who` was given here last.
+    fn token(&self, who: &Who) -> Option<String> {
+        match who {
+            Who::Nobody => None,
+            Who::User(name) => self.names.tokens.get(*name).cloned(),
+            Who::Stranger => Some("nonsense.1".to_owned()),
+        }
+    }
+
+    pub async fn ask(&mut self, who: &Who, mut request: Request) -> Answer {
+        let token = self.token(who);
         let asked = request.clone();
         self.names.fill(&mut request);
-        let Ok(answer) = timeout(PATIENCE, self.clients.ask(request)).await else { return Answer::Silence };
+        let Ok(answer) = timeout(PATIENCE, self.clients.ask(request, token.as_deref())).await else {
+            return Answer::Silence;
+        };
         let mut answer = Answer::from(answer);
         if let Answer::Given(reply) = &mut answer {
             self.names.learn(&asked, reply);
@@ -63,8 +76,9 @@ impl Side {
         answer
     }
 
-    pub fn open(&mut self, stream: usize) {
-        self.streams.insert(stream, Stream::open(&self.channel));
+    pub fn open(&mut self, stream: usize, who: &Who) {
+        let token = self.token(who);
+        self.streams.insert(stream, Stream::open(&self.channel, token.as_deref()));
     }
 
     pub fn drain(&mut self) {

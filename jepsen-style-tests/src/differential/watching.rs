@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::normal::Names;
+use super::request::with_token;
 
 /// Requests on their way to one server.
 const REQUESTS_MAX: usize = 16;
@@ -25,6 +26,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A step with watchers.
 #[derive(Clone, Debug)]
 pub enum WatchStep {
+    /// First of all: a stream that watches everything, for all of the round.
+    Witness,
     Open {
         stream: usize,
     },
@@ -39,6 +42,10 @@ pub enum WatchStep {
     Progress {
         stream: usize,
     },
+    /// On a stream of its own, which is gone after the answer.
+    Peek {
+        request: WatchCreateRequest,
+    },
     /// Wait until every watcher has everything, and compare.
     Settle,
     Close {
@@ -49,10 +56,12 @@ pub enum WatchStep {
 impl WatchStep {
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Witness => "Watch, witness",
             Self::Open { .. } => "Watch, open",
             Self::Create { .. } => "Watch, create",
             Self::Cancel { .. } => "Watch, cancel",
             Self::Progress { .. } => "Watch, progress",
+            Self::Peek { .. } => "Watch, peek",
             Self::Settle => "Watch, compare",
             Self::Close { .. } => "Watch, close",
         }
@@ -82,12 +91,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream. It goes on until it is dropped.
-    pub fn open(channel: &Channel) -> Self {
+    /// Opens a stream, with a token if there is one. It goes on until it is dropped.
+    pub fn open(channel: &Channel, token: Option<&str>) -> Self {
         let (requests, mut to_send) = mpsc::channel(REQUESTS_MAX);
         let (received, answers) = mpsc::unbounded_channel();
         let mut client = WatchClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let outgoing = futures::stream::poll_fn(move |context| to_send.poll_recv(context));
+        let outgoing = with_token(futures::stream::poll_fn(move |context| to_send.poll_recv(context)), token);
         tokio::spawn(async move {
             // A server may wait for the first request before it answers at all.
             let mut stream = match client.watch(outgoing).await {

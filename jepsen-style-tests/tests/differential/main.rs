@@ -17,6 +17,16 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holdfast_answers_as_etcd_does() {
+    compared_from(number("HOLDFAST_SEED", 1)).await;
+}
+
+/// Every third seed is with authentication.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holdfast_answers_users_as_etcd_does() {
+    compared_from(2).await;
+}
+
+async fn compared_from(seed: u64) {
     let etcd = match reference() {
         Ok(etcd) => etcd,
         Err(why) => {
@@ -25,7 +35,7 @@ async fn holdfast_answers_as_etcd_does() {
         }
     };
     let requests = number("HOLDFAST_DIFF_REQUESTS", REQUESTS);
-    let options = Options { seed: number("HOLDFAST_SEED", 1), requests, round: requests, etcd, verbose: false };
+    let options = Options { seed, requests, round: requests, etcd, verbose: false };
     let mut report = Report::default();
     let found = run(&options, &mut report).await;
     println!("{report}");

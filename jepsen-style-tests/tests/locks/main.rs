@@ -10,6 +10,7 @@ mod ctl;
 mod election;
 mod guards;
 mod lock;
+mod permitted;
 mod stubs;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +51,16 @@ async fn an_election_has_one_leader_that_all_can_see() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_election_says_no_in_etcds_words() {
     election::refusals().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_for_those_who_may_read_its_queue() {
+    permitted::locks().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_is_for_those_who_may_read_its_queue() {
+    permitted::elections().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,10 @@ impl Stubs {
         Self { channel: connector.connect(&cluster.endpoint(index)).await.expect("the node takes connections") }
     }
 
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub fn lock(&self) -> LockClient<Channel> {
         LockClient::new(self.channel.clone())
     }

@@ -3,7 +3,6 @@
 //! Changes go through the log like any write, and are decided in apply (`state/auth.rs`). Passwords stop here: what
 //! travels on is their hash.
 
-use holdfast_proto::authpb;
 use holdfast_proto::etcdserverpb as pb;
 use holdfast_proto::etcdserverpb::ResponseHeader;
 use holdfast_proto::etcdserverpb::auth_server::Auth;
@@ -15,7 +14,7 @@ use tonic::{Request, Response, Status};
 use super::authority::{Authority, permit_in};
 use super::gate::{Asks, Call, Gate, Rpc};
 use super::status;
-use crate::auth::{self, AuthState, Caller, Need, ROOT};
+use crate::auth::{self, AuthState, Caller, Need};
 use crate::metrics::RpcKind::Unary;
 use crate::state::command;
 use crate::storage::View;
@@ -115,7 +114,8 @@ impl AuthService {
         call: Call,
     ) -> Result<pb::AuthUserChangePasswordResponse, Status> {
         let password = std::mem::take(&mut request.password);
-        request.hashed_password = self.hash(password, &call).await?;
+        // As in etcd: whoever's password is made empty cannot log in any more.
+        request.hashed_password = if password.is_empty() { String::new() } else { self.hash(password, &call).await? };
         let header = self.change(Change::UserChangePassword(request), &call).await?;
         Ok(pb::AuthUserChangePasswordResponse { header })
     }
@@ -145,8 +145,7 @@ impl AuthService {
             let is_own = has_role(view, &call.caller, &request.role)?;
             permit_in(view, &call.caller, &[if is_own { Need::User } else { Need::Root }])?;
             let role = auth::role(view, &request.role)?.ok_or_else(status::role_not_found)?;
-            let perm = if request.role == ROOT { vec![everything()] } else { role.key_permission };
-            Ok(pb::AuthRoleGetResponse { header, perm })
+            Ok(pb::AuthRoleGetResponse { header, perm: role.key_permission })
         };
         self.read(&call, answer).await
     }
@@ -192,12 +191,6 @@ impl AuthService {
 fn has_role(view: &dyn View, caller: &Caller, role: &str) -> Result<bool, Status> {
     let user = auth::user(view, caller.name())?;
     Ok(user.is_some_and(|user| user.fields.roles.iter().any(|own| own == role)))
-}
-
-/// What the role root permits, whatever was granted to it.
-fn everything() -> authpb::Permission {
-    let kind = authpb::permission::Type::Readwrite;
-    authpb::Permission { perm_type: kind as i32, key: bytes::Bytes::new(), range_end: bytes::Bytes::from_static(b"\0") }
 }
 
 fn text(name: &[u8]) -> String {

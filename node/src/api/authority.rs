@@ -227,7 +227,7 @@ impl Authority {
         if !state.is_enabled {
             return Err(status::auth_not_enabled());
         }
-        let with_password = user.as_ref().filter(|user| !user.has_no_password());
+        let with_password = user.as_ref().filter(|user| !user.has_no_password() && !user.fields.password.is_empty());
         let hash = match with_password {
             Some(user) => user.fields.password.clone(),
             None => auth::nobodys_hash(self.inner.hash_cost).into(),

@@ -18,7 +18,7 @@ use super::audit::{Audit, Kind, Record};
 use super::authority::{Authority, Credentials};
 use super::outlook::Outlook;
 use super::status;
-use crate::auth::{AuthState, Caller, Identity, Need};
+use crate::auth::{AuthState, Caller, Need};
 use crate::metrics::{GrpcMetrics, MethodMetrics, Metrics, RaftMetrics, RpcKind};
 use crate::ops::{Deadline, Ops};
 use crate::rt;
@@ -353,10 +353,7 @@ impl Passenger {
 
     /// Whether somebody who was permitted something before is still permitted it, however long ago it proved who it is.
     pub fn still_permitted(&self, caller: &Caller, needs: &[Need]) -> Result<(), Status> {
-        let caller = match caller {
-            Caller::User(identity) => Caller::User(Identity { auth_revision: u64::MAX, ..identity.clone() }),
-            Caller::Nobody | Caller::Member => caller.clone(),
-        };
+        let caller = caller.at_any_revision();
         let permitted = self.rpc.gate.inner.authority.permit_here(&caller, needs);
         if let Err(status) = &permitted {
             let mut ticket = self.rpc.start(String::new(), self.remote);

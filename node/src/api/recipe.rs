@@ -8,7 +8,9 @@
 //!
 //! The keys and their order are those of etcd's own recipes, so that its clients stand in the same queues. A task of
 //! its own does the work, because a call that its client gives up simply vanishes, and what it left in the queue would
-//! hold up everybody behind. All writes go through KV and Lease, on behalf of the caller.
+//! hold up everybody behind. All writes go through KV and Lease, on behalf of the caller, who must be allowed to write
+//! its key and to read the queue. What a call has made is cleared away on behalf of the member, whatever the caller may
+//! do by then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use holdfast_proto::etcdserverpb::request_op::Request as Op;
 use holdfast_proto::etcdserverpb::response_op::Response as OpResponse;
 use holdfast_proto::etcdserverpb::{
     Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, RangeResponse,
-    RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
+    RequestOp, ResponseHeader, TxnRequest, TxnResponse,
 };
 use holdfast_proto::mvccpb::KeyValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -31,6 +33,7 @@ use super::gate::{Call, Gate, parse_timeout};
 use super::kv::KvService;
 use super::lease::LeaseService;
 use super::{Options, status, stop};
+use crate::auth::{Caller, Need};
 use crate::ops::{Deadline, Place, Turn};
 use crate::rt;
 use crate::types::{Revision, queue};
@@ -137,7 +140,7 @@ impl Recipes {
             () = answer.closed() => Err(Status::cancelled("context canceled")),
             () = stop::requested(&mut stopping) => Err(status::stopped()),
             turn = self.gate.ops().wait_turn(&entered.place) => match turn {
-                Ok(Turn::Come(reached)) => Ok(reached),
+                Ok(Turn::Come(reached)) => self.may_read(&entered.place.queue, &call).map(|()| reached),
                 Ok(Turn::Lost) => Err(status::session_expired()),
                 Err(error) => Err(error.into()),
             },
@@ -157,6 +160,14 @@ impl Recipes {
         }
     }
 
+    /// Users and roles may have changed while a call waited.
+    fn may_read(&self, queue: &Bytes, call: &Call) -> Result<(), Status> {
+        if !self.gate.ops().auth().is_enabled() {
+            return Ok(());
+        }
+        self.gate.authority().permit_here(&call.caller.at_any_revision(), &[Need::Read(queue::range(queue))])
+    }
+
     /// Takes a place at the end of the queue, or finds the one that the session has.
     async fn enter(&self, candidate: &Candidate, call: Call) -> Result<Entered, Status> {
         let lease = self.lease_of(candidate.lease, call.clone()).await?;
@@ -169,7 +180,10 @@ impl Recipes {
             ..PutRequest::default()
         };
         let look = RangeRequest { key: key.clone(), ..RangeRequest::default() };
-        let txn = when_created(&key, Revision(0), Op::RequestPut(put), Some(Op::RequestRange(look)));
+        // As etcd's recipe does; it is by this that whoever waits needs the permission to read the queue.
+        let oldest = Op::RequestRange(oldest_of(&queue));
+        let txn =
+            when_created(&key, Revision(0), [Op::RequestPut(put), oldest.clone()], [Op::RequestRange(look), oldest]);
         let mut is_uncertain = false;
         let answered = loop {
             match self.kv.answer_txn(txn.clone(), Ok(None), call.clone()).await {
@@ -185,12 +199,12 @@ impl Recipes {
             Ok(answer) => answer,
             Err(status) => {
                 if candidate.lease == 0 {
-                    self.revoke(lease, Deadline::after_ms(LEAVE_MS_MAX), call).await;
+                    self.revoke(lease, call).await;
                 }
                 return Err(status);
             }
         };
-        let present = present(&answer.responses);
+        let present = present(&answer);
         let created = present.map(|kv| kv.create_revision).or(answer.header.as_ref().map(|header| header.revision));
         let made = match present {
             _ if candidate.lease == 0 => Made::Lease,
@@ -223,7 +237,7 @@ impl Recipes {
 
     /// Does one thing if the key is still the one that was created then.
     pub async fn when_held(&self, key: &Bytes, created: Revision, op: Op, call: Call) -> Result<TxnResponse, Status> {
-        self.kv.answer_txn(when_created(key, created, op, None), Ok(None), call).await
+        self.kv.answer_txn(when_created(key, created, [op], []), Ok(None), call).await
     }
 
     /// The lease that was named, or a new one.
@@ -237,30 +251,29 @@ impl Recipes {
     /// Takes back what a call made that came to nothing.
     async fn leave(&self, entered: Entered, call: Call) {
         let until = Deadline::after_ms(LEAVE_MS_MAX);
-        let call = Call { deadline: until, ..call };
+        let call = Call { deadline: until, caller: Caller::Member, ..call };
         let Place { key, created, .. } = entered.place;
         match entered.made {
             Made::Nothing => {}
-            Made::Lease => self.revoke(entered.lease, until, call).await,
+            Made::Lease => self.revoke(entered.lease, call).await,
             Made::Key => {
                 let delete = Op::RequestDeleteRange(DeleteRangeRequest { key: key.clone(), ..Default::default() });
-                let txn = when_created(&key, created, delete, None);
+                let txn = when_created(&key, created, [delete], []);
                 retry(until, || self.kv.answer_txn(txn.clone(), Ok(None), call.clone())).await;
             }
         }
     }
 
-    async fn revoke(&self, id: i64, until: Deadline, call: Call) {
-        let call = Call { deadline: until, ..call };
+    /// Ends a lease that a call has made.
+    async fn revoke(&self, id: i64, call: Call) {
+        let until = Deadline::after_ms(LEAVE_MS_MAX);
+        let call = Call { deadline: until, caller: Caller::Member, ..call };
         retry(until, || self.leases.answer_revoke(LeaseRevokeRequest { id }, call.clone())).await;
     }
 
     /// The holder of a lock or an election: the oldest key of its queue.
     pub async fn holder(&self, name: &[u8], call: Call) -> Result<RangeResponse, Status> {
-        let (key, range_end) = queue::range(&queue::of_name(name)).into_wire();
-        let (sort_target, sort_order) = (SortTarget::Create as i32, SortOrder::Ascend as i32);
-        let request = RangeRequest { key, range_end, limit: 1, sort_target, sort_order, ..RangeRequest::default() };
-        self.kv.answer_range(request, call).await
+        self.kv.answer_range(oldest_of(&queue::of_name(name)), call).await
     }
 
     pub async fn delete(&self, key: Bytes, call: Call) -> Result<Option<ResponseHeader>, Status> {
@@ -291,7 +304,19 @@ async fn passing(until: Option<Deadline>) {
     }
 }
 
-fn when_created(key: &Bytes, created: Revision, then: Op, otherwise: Option<Op>) -> TxnRequest {
+/// The first of a queue.
+fn oldest_of(queue: &[u8]) -> RangeRequest {
+    let (key, range_end) = queue::range(queue).into_wire();
+    let (sort_target, sort_order) = (SortTarget::Create as i32, SortOrder::Ascend as i32);
+    RangeRequest { key, range_end, limit: 1, sort_target, sort_order, ..RangeRequest::default() }
+}
+
+fn when_created<const T: usize, const E: usize>(
+    key: &Bytes,
+    created: Revision,
+    then: [Op; T],
+    otherwise: [Op; E],
+) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
         target: CompareTarget::Create as i32,
@@ -300,12 +325,14 @@ fn when_created(key: &Bytes, created: Revision, then: Op, otherwise: Option<Op>)
         target_union: Some(TargetUnion::CreateRevision(created.0)),
     };
     let op = |op| RequestOp { request: Some(op) };
-    TxnRequest { compare: vec![compare], success: vec![op(then)], failure: otherwise.into_iter().map(op).collect() }
+    let (success, failure) = (then.into_iter().map(op).collect(), otherwise.into_iter().map(op).collect());
+    TxnRequest { compare: vec![compare], success, failure }
 }
 
-/// What a transaction read.
-fn present(responses: &[ResponseOp]) -> Option<&KeyValue> {
-    responses.iter().find_map(|response| match &response.response {
+/// The key that was there already: the first that the transaction read, if it did not make one.
+fn present(answer: &TxnResponse) -> Option<&KeyValue> {
+    let read = answer.responses.iter().filter(|_| !answer.succeeded);
+    read.take(1).find_map(|response| match &response.response {
         Some(OpResponse::ResponseRange(range)) => range.kvs.first(),
         _ => None,
     })

@@ -41,6 +41,15 @@ impl Caller {
         }
     }
 
+    /// The same caller, however long ago it was recognised.
+    #[must_use]
+    pub fn at_any_revision(&self) -> Self {
+        match self {
+            Caller::User(identity) => Caller::User(Identity { auth_revision: u64::MAX, ..identity.clone() }),
+            Caller::Nobody | Caller::Member => self.clone(),
+        }
+    }
+
     pub fn to_wire(&self) -> Option<log::Caller> {
         match self {
             Caller::Nobody => None,

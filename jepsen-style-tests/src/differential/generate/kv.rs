@@ -25,13 +25,15 @@ impl Generator {
     }
 
     pub(super) fn range_end(&mut self, key: &Bytes) -> Bytes {
-        match self.chance.weighted(&[40, 20, 15, 5, 20]) {
+        let end = match self.chance.weighted(&[40, 20, 15, 5, 20]) {
             0 => Bytes::new(),
             1 => prefix_end(key),
             2 => Bytes::from_static(b"\0"),
             3 => key.clone(),
             _ => Bytes::from_static(self.chance.pick(&ENDS)),
-        }
+        };
+        let holds_none = end.as_ref() != b"\0" && end <= *key;
+        if self.keys_lie_in_ranges && holds_none { Bytes::new() } else { end }
     }
 
     pub(super) fn keys(&mut self) -> (Bytes, Bytes) {
@@ -133,6 +135,15 @@ impl Generator {
         let reads_only = self.chance.percent(20);
         // etcd's alarm for space does not look into nested transactions, and the stores would part.
         let depth = if self.alarmed && !reads_only { 0 } else { self.chance.weighted(&[65, 25, 8, 2]) };
+        self.txn_with(depth, reads_only)
+    }
+
+    pub(super) fn txn_without_nesting(&mut self) -> pb::TxnRequest {
+        let reads_only = self.chance.percent(20);
+        self.txn_with(0, reads_only)
+    }
+
+    fn txn_with(&mut self, depth: usize, reads_only: bool) -> pb::TxnRequest {
         let mut txn = self.txn_of(depth, reads_only);
         if self.chance.one_in(200) {
             let many = OPS_MAX - 1 + self.chance.below(4);
@@ -196,7 +207,7 @@ fn op(request: Op) -> pb::RequestOp {
 }
 
 /// The first key after all that begin with `prefix`.
-fn prefix_end(prefix: &Bytes) -> Bytes {
+pub(super) fn prefix_end(prefix: &Bytes) -> Bytes {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {

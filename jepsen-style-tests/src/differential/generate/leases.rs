@@ -2,7 +2,7 @@
 
 use holdfast_proto::etcdserverpb as pb;
 
-use super::{Generator, Step};
+use super::Generator;
 use crate::differential::normal::CHOSEN_LEASE;
 use crate::differential::request::Request;
 
@@ -63,7 +63,7 @@ impl Generator {
     }
 
     fn revoke_next(&mut self, id: i64) {
-        self.next.push_back(Step::Ask(Request::LeaseRevoke(pb::LeaseRevokeRequest { id })));
+        self.ask_next(Request::LeaseRevoke(pb::LeaseRevokeRequest { id }));
     }
 }
 

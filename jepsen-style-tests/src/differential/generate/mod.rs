@@ -6,10 +6,12 @@
 //!   leases.rs     grants, renewals, questions, revocations
 //!   operator.rs   members, alarms, hashes, status: what does no harm to a cluster of one
 //!   watches.rs    streams of watchers
+//!   auth.rs       users, roles, and who asks: in some rounds
 //! ```
 //!
 //! Few keys and few values, so that requests meet one another; a small part of everything is invalid.
 
+mod auth;
 mod chance;
 mod kv;
 mod leases;
@@ -20,10 +22,13 @@ use std::collections::VecDeque;
 
 use holdfast_proto::etcdserverpb as pb;
 
+use self::auth::Plan;
 use self::chance::Chance;
 use super::normal::OWN;
 use super::request::{Answer, Reply, Request};
 use super::watching::WatchStep;
+
+pub use self::auth::Who;
 
 /// One thing to do on both sides.
 #[derive(Clone, Debug)]
@@ -41,6 +46,13 @@ impl Step {
     }
 }
 
+/// A step, and on whose behalf it is taken.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub who: Who,
+    pub step: Step,
+}
+
 pub struct Generator {
     chance: Chance,
     /// By the answers of the reference.
@@ -52,8 +64,12 @@ pub struct Generator {
     alarmed_member: u64,
     has_learner: bool,
     streams: watches::Streams,
+    /// In rounds with authentication.
+    auth: Option<Plan>,
+    /// No range is asked for that can hold no key.
+    keys_lie_in_ranges: bool,
     /// What must follow what was asked.
-    next: VecDeque<Step>,
+    next: VecDeque<Planned>,
 }
 
 impl Generator {
@@ -68,17 +84,27 @@ impl Generator {
             alarmed: false,
             has_learner: false,
             streams: watches::Streams::default(),
-            next: VecDeque::new(),
+            auth: None,
+            keys_lie_in_ranges: false,
+            next: [Planned { who: Who::User("root"), step: Step::Watch(WatchStep::Witness) }].into(),
         }
     }
 
-    pub fn step(&mut self) -> Step {
-        if let Some(step) = self.next.pop_front() {
-            return step;
+    pub fn step(&mut self) -> Planned {
+        if let Some(planned) = self.next.pop_front() {
+            return planned;
         }
         if self.alarmed && self.chance.one_in(15) {
-            return Step::Ask(self.alarm_off());
+            let step = Step::Ask(self.alarm_off());
+            return Planned { who: self.whoever_may(), step };
         }
+        match self.auth_is_on() {
+            Some(is_enabled) => self.step_with_auth(is_enabled),
+            None => Planned { who: Who::Nobody, step: self.any_step() },
+        }
+    }
+
+    fn any_step(&mut self) -> Step {
         match self.chance.weighted(&[280, 250, 70, 240, 10, 50, 70, 12]) {
             0 => Step::Ask(Request::Put(self.put())),
             1 => Step::Ask(Request::Range(self.lone_range())),
@@ -95,6 +121,7 @@ impl Generator {
     pub fn learn(&mut self, request: &Request, answer: &Answer) {
         self.revision = self.revision.max(answer.revision().unwrap_or(0));
         let Answer::Given(reply) = answer else { return };
+        self.learn_auth(request, reply);
         match (request, &**reply) {
             (Request::Compact(request), Reply::Compact(_)) => self.compacted = request.revision,
             (Request::LeaseGrant(request), Reply::LeaseGrant(_)) => self.leases.push(request.id),
@@ -104,6 +131,12 @@ impl Generator {
             (Request::MemberRemove(_), Reply::MemberRemove(_)) => self.has_learner = false,
             _ => {}
         }
+    }
+
+    /// Adds what must be asked next.
+    fn ask_next(&mut self, request: Request) {
+        let who = self.whoever_may();
+        self.next.push_back(Planned { who, step: Step::Ask(request) });
     }
 
     fn learn_alarms(&mut self, request: &pb::AlarmRequest, reply: &pb::AlarmResponse) {

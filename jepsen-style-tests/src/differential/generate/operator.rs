@@ -2,7 +2,7 @@
 
 use holdfast_proto::etcdserverpb as pb;
 
-use super::{Generator, Step};
+use super::Generator;
 use crate::differential::normal::{LEARNER, OWN};
 use crate::differential::request::Request;
 
@@ -27,8 +27,9 @@ const DEACTIVATE: i32 = pb::alarm_request::AlarmAction::Deactivate as i32;
 impl Generator {
     pub(super) fn operator_request(&mut self) -> Request {
         match self.chance.weighted(&[20, 15, 15, 4, 4, 20, 4, 8, 30]) {
-            0 => self.alarm(),
-            1 => Request::Status(pb::StatusRequest {}),
+            // With an alarm etcd before 3.5.28 forgets to ask who may.
+            0 if self.auth_is_on().is_none() => self.alarm(),
+            0 | 1 => Request::Status(pb::StatusRequest {}),
             2 => Request::HashKv(pb::HashKvRequest {
                 revision: if self.chance.percent(30) { 0 } else { self.some_revision() },
             }),
@@ -61,7 +62,7 @@ impl Generator {
                 let peer_ur_ls = self.peer_urls(if id == LEARNER { 100 } else { 70 });
                 if id == LEARNER {
                     // To etcd it is no learner any more, though it does not vote either.
-                    self.next.push_back(Step::Ask(Request::MemberRemove(pb::MemberRemoveRequest { id })));
+                    self.ask_next(Request::MemberRemove(pb::MemberRemoveRequest { id }));
                 }
                 Request::MemberUpdate(pb::MemberUpdateRequest { id, peer_ur_ls })
             }
@@ -98,7 +99,7 @@ impl Generator {
     /// Takes an alarm back; after a few of these there is none left.
     pub(super) fn alarm_off(&mut self) -> Request {
         let alarm = self.chance.pick(&[NOSPACE, CORRUPT, CORRUPT, NOSPACE, NONE, 9]);
-        self.next.push_back(Step::Ask(Request::Alarm(pb::AlarmRequest::default())));
+        self.ask_next(Request::Alarm(pb::AlarmRequest::default()));
         Request::Alarm(pb::AlarmRequest { action: DEACTIVATE, member_id: self.alarmed_member(), alarm })
     }
 
