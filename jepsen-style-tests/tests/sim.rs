@@ -8,6 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_jepsen::nemesis::{Plan, Scope};
+use holdfast_jepsen::workload::Kind;
 use holdfast_jepsen::world::sim;
 use parking_lot::Mutex;
 
@@ -79,6 +81,24 @@ fn plain_writes_under_a_lock_lose_updates() {
     let first = number("HOLDFAST_SIM_SEED", 1);
     let loses = (first..first + 20).find(|seed| !register(*seed, sim::Writes::Plain).lost.is_empty());
     assert!(loses.is_some(), "twenty seeds without a guard lost nothing: the story does not try hard enough");
+}
+
+/// Random faults from the seed, and every workload.
+#[test]
+fn campaigns_under_many_seeds() {
+    let first = number("HOLDFAST_SIM_SEED", 1);
+    let seeds = number("HOLDFAST_SIM_SEEDS", 5);
+    let scope = Scope { faults: Duration::from_secs(20), ..Scope::default() };
+    for seed in first..first + seeds {
+        let kind = Kind::ALL[usize::try_from(seed).expect("small") % Kind::ALL.len()];
+        let (report, _) = sim::campaign(&Plan::draw(seed, &scope), kind);
+        println!("{report}");
+        if seeds == 1 {
+            println!("{}", report.timeline.text());
+        }
+        assert!(report.tally.ok > 0, "nothing was done, so nothing was tested: {report}");
+        assert!(report.is_right(), "{report}\nreplay: make sim SEED={seed}");
+    }
 }
 
 /// Prints a trace and nothing else; the test below runs it in processes of its own.

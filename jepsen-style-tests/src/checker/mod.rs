@@ -4,10 +4,18 @@
 //!   linearizable  every operation seems to happen at one moment between its call and its return
 //!   model         what is checked against: a state and its steps
 //!   monotonic     terms and applied revisions do not go back; a term has one leader
+//!   revisions     the store's revision is one counter for everybody, over all keys
 //!   serializable  transactions over lists seem to happen one after another: no cycle of who came before whom
+//!   durability    what was acknowledged is there
 //! ```
+//!
+//! To add one: a file with the record it judges, a `check` that returns every violation it finds, and tests that give
+//! it a right record and a wrong one for each way to be wrong; its line above; and a workload, or the campaign, that
+//! asks it.
 
+pub mod durability;
 pub mod linearizable;
 pub mod model;
 pub mod monotonic;
+pub mod revisions;
 pub mod serializable;

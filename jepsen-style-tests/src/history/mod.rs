@@ -6,7 +6,9 @@
 //!
 //! ```text
 //!   pairing    events become operations, each with its place of call and of return
+//!   recorder   a history written down while it happens
 //!   register   one register: read, write, compare-and-set · text   strings by key: get, put, append
+//!   versioned  one key of a store with versions and revisions: get, put, delete, compare-and-set
 //!   picture    a history drawn, with what could not be put into an order
 //!   edn        a reader of the notation in which Jepsen and Knossos write histories
 //!   log        Jepsen's log lines · recorded   maps in EDN: registers and text by key
@@ -19,12 +21,15 @@ mod log;
 mod pairing;
 pub mod picture;
 mod recorded;
+mod recorder;
 pub mod register;
 pub mod text;
+pub mod versioned;
 
 pub use log::register_log;
 pub use pairing::{Event, pair};
 pub use recorded::{register_edn, text_by_key};
+pub use recorder::{History, Open, Recorder, Tally};
 
 use thiserror::Error;
 

@@ -11,9 +11,7 @@ use super::address::Net;
 use super::node_process::{NodeProcess, Role};
 use super::shape::{Scheme, Server, Shape};
 use super::wait::{PATIENCE, until};
-
-/// A node of the cluster, counted from 0.
-pub type NodeIndex = usize;
+use crate::world::NodeIndex;
 
 const START_ATTEMPTS: usize = 3;
 const LOG_LINES_SHOWN: usize = 25;

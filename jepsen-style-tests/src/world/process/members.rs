@@ -5,9 +5,10 @@ use std::time::Duration;
 use holdfast_client::JoinAs;
 use holdfast_client::proto::etcdserverpb::Member;
 
-use super::cluster::{Cluster, NodeIndex};
+use super::cluster::Cluster;
 use super::node_process::Role;
 use super::wait::{PATIENCE, until};
+use crate::world::NodeIndex;
 
 impl Cluster {
     /// Who belongs to the cluster, by the word of a quorum.

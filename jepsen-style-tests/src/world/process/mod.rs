@@ -27,8 +27,10 @@ mod program;
 mod run;
 mod shape;
 mod wait;
+mod world;
 
-pub use cluster::{Cluster, NodeIndex};
+pub use super::NodeIndex;
+pub use cluster::Cluster;
 pub use ledger::{Findings, KeyStory, Ledger, Write};
 pub use load::{Disturbance, Load, Outages, Reach};
 pub use node_process::Role;
@@ -37,3 +39,4 @@ pub use program::{Program, find, holdfast_bin, holdfastctl_bin, named_by};
 pub use run::{Ran, run};
 pub use shape::{Scheme, Server, Shape};
 pub use wait::{PATIENCE, until};
+pub use world::ProcessWorld;

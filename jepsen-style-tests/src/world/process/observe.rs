@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use holdfast_client::proto::etcdserverpb::StatusResponse;
 
-use super::cluster::{Cluster, NodeIndex};
+use super::cluster::Cluster;
 use super::wait::{PATIENCE, until};
+use crate::world::NodeIndex;
 
 /// How long one question to one node may take.
 const QUESTION: Duration = Duration::from_secs(1);

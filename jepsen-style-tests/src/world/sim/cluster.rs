@@ -25,9 +25,8 @@ use madsim::runtime::{Handle, NodeHandle};
 use parking_lot::Mutex;
 
 use super::Trace;
-
-/// A node of the cluster, counted from 0.
-pub type NodeIndex = usize;
+use crate::nemesis::Shape;
+use crate::world::{NodeIndex, StateHash};
 
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
@@ -36,7 +35,7 @@ const PEER_PORT: u16 = 2380;
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// One node for each, in the zone it names.
-    pub zones: Vec<&'static str>,
+    pub zones: Vec<String>,
     pub snapshot_entries: u64,
     pub log: LogOptions,
 }
@@ -44,9 +43,19 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
-            zones: vec!["a", "b", "c"],
+            zones: ["a", "b", "c"].map(str::to_owned).to_vec(),
             snapshot_entries: 100,
             log: LogOptions { slots: 128, data_bytes: 16 * 1024, ..LogOptions::default() },
+        }
+    }
+}
+
+impl From<&Shape> for ClusterOptions {
+    fn from(shape: &Shape) -> Self {
+        Self {
+            zones: shape.zones.clone(),
+            snapshot_entries: shape.snapshot_entries,
+            log: LogOptions { slots: 128, data_bytes: shape.segment_bytes, ..LogOptions::default() },
         }
     }
 }
@@ -86,7 +95,7 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         (0..options.zones.len()).map(|other| (name(other), vec![url(other, PEER_PORT)])).collect();
     Settings {
         name: name(index),
-        zone: options.zones[index].to_owned(),
+        zone: options.zones[index].clone(),
         wal_dir: data_dir.join("wal"),
         data_dir,
         listen_client_urls: vec![url(index, CLIENT_PORT)],
@@ -155,7 +164,7 @@ impl Cluster {
         KvClient::new(Self::channel(index))
     }
 
-    fn server(&self, index: NodeIndex) -> Option<Arc<Node>> {
+    pub(super) fn server(&self, index: NodeIndex) -> Option<Arc<Node>> {
         self.machines[index].server.lock().clone()
     }
 
@@ -207,6 +216,19 @@ impl Cluster {
         self.machines[index].disk.crash(policy);
     }
 
+    /// The process ends, the machine lives: its disk forgets nothing.
+    pub fn kill(&self, index: NodeIndex) {
+        self.trace.say(format!("{} is killed", name(index)));
+        Handle::current().kill(self.machines[index].handle.id());
+        *self.machines[index].server.lock() = None;
+        self.machines[index].disk.kill();
+    }
+
+    /// Why the server stopped by itself, if it did since this was asked last.
+    pub fn take_halted(&self, index: NodeIndex) -> Option<String> {
+        self.machines[index].halted.lock().take()
+    }
+
     /// Starts the server again, on what the disk still has.
     pub fn restart(&self, index: NodeIndex) {
         self.trace.say(format!("{} starts again", name(index)));
@@ -251,10 +273,16 @@ impl Cluster {
 }
 
 fn hash(node: &Node) -> (Revision, u32) {
+    let hashed = state_hash(node);
+    (Revision(hashed.revision), hashed.hash)
+}
+
+pub(super) fn state_hash(node: &Node) -> StateHash {
     let engine = node.ops().store().engine();
     let view = engine.view();
     let hashed = mvcc::hash_kv(view.as_ref(), Revision(0)).expect("a sound state can be hashed");
-    (hashed.hash_revision, hashed.hash)
+    let (revision, compact_revision) = (hashed.hash_revision.0, hashed.compact_revision.0);
+    StateHash { revision, compact_revision, hash: hashed.hash }
 }
 
 /// What runs on a machine: the server's own start, and then nothing until power is lost.

@@ -16,14 +16,27 @@ mod cluster;
 mod register;
 mod story;
 mod trace;
+mod world;
 
-pub use cluster::{Cluster, ClusterOptions, NodeIndex};
+pub use cluster::{Cluster, ClusterOptions};
 pub use register::{Score, Writes, register_under_lock};
 pub use story::{catch_up, failover};
 pub use trace::Trace;
+pub use world::SimWorld;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::campaign;
+use crate::nemesis::Plan;
+use crate::report::Report;
+use crate::workload::Kind;
+
+/// Simulated time that a campaign may take besides its faults: healing, last looks, clients that wait for answers.
+const BESIDES_FAULTS: Duration = Duration::from_secs(600);
 
 /// Runs a story under a seed, in a thread of its own, and returns its trace. A panic in the story or in any node is
 /// the caller's panic, with the seed in its message.
@@ -51,4 +64,17 @@ where
         panic!("seed {seed} failed: {said}\nthe end of its trace:\n{}\nreplay: make sim SEED={seed}", trace.tail(60));
     }
     trace
+}
+
+/// Runs a plan with a workload, and returns the report and the trace.
+pub fn campaign(plan: &Plan, kind: Kind) -> (Report, Trace) {
+    let report = Arc::new(Mutex::new(None));
+    let (inside, own) = (Arc::clone(&report), plan.clone());
+    let trace = run(plan.seed, plan.faults + BESIDES_FAULTS, move |trace| async move {
+        let world = Arc::new(SimWorld::start(&own.shape, trace));
+        let done = campaign::run(world, &own, kind).await;
+        *inside.lock() = Some(done);
+    });
+    let report = report.lock().take().expect("a campaign that ended has a report");
+    (report, trace)
 }

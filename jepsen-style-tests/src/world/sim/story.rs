@@ -8,7 +8,8 @@ use holdfast_node::rt;
 use holdfast_proto::etcdserverpb::{PutRequest, RangeRequest};
 use madsim::runtime::Handle;
 
-use super::{Cluster, ClusterOptions, NodeIndex, Trace};
+use super::{Cluster, ClusterOptions, Trace};
+use crate::world::NodeIndex;
 
 /// Writes acknowledged so far, as key and value.
 type Acked = Vec<(Bytes, Bytes)>;
