@@ -9,6 +9,7 @@
 //!   bin/bench       a load generator that drives our cluster and an etcd cluster in turn
 //!   bin/differential   the same random requests to an etcd and to Holdfast, every answer compared
 //!   history         what clients did and were told · checker  what must be true of it, one property a file
+//!   failover        `jepsen failover`: how long nobody can write when something happens to the leader, beside etcd
 //!   bin/jepsen      `jepsen check FILE...`: judges anyone's history
 //!   tests/process   real processes, real files, real etcdctl
 //! ```
@@ -21,6 +22,8 @@ pub mod campaign;
 pub mod checker;
 #[cfg(not(madsim))]
 pub mod differential;
+#[cfg(not(madsim))]
+pub mod failover;
 pub mod history;
 pub mod nemesis;
 pub mod report;

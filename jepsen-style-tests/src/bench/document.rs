@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::bench::error::BenchError;
 
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
 
 pub struct Document {
     path: PathBuf,
@@ -16,11 +14,13 @@ pub struct Document {
     after: String,
 }
 
-/// Finds the section, so that a wrong path is known before anything is measured.
-pub fn open(path: &Path) -> Result<Document, BenchError> {
+/// Finds the section of that name, so that a wrong path is known before anything is measured.
+pub fn open(path: &Path, section: &str) -> Result<Document, BenchError> {
+    let (begin, end) = (format!("<!-- {section}:begin -->"), format!("<!-- {section}:end -->"));
     let text = fs::read_to_string(path).map_err(|source| BenchError::File { path: path.to_owned(), source })?;
-    let no_section = || BenchError::NoSection { path: path.to_owned(), begin: BEGIN, end: END };
-    let (before, after) = split(&text).ok_or_else(no_section)?;
+    let Some((before, after)) = split(&text, &begin, &end) else {
+        return Err(BenchError::NoSection { path: path.to_owned(), begin, end });
+    };
     Ok(Document { path: path.to_owned(), before, after })
 }
 
@@ -32,9 +32,9 @@ impl Document {
     }
 }
 
-fn split(text: &str) -> Option<(String, String)> {
-    let begin = text.find(BEGIN)? + BEGIN.len();
-    let end = begin + text[begin..].find(END)?;
+fn split(text: &str, begin: &str, end: &str) -> Option<(String, String)> {
+    let begin = text.find(begin)? + begin.len();
+    let end = begin + text[begin..].find(end)?;
     Some((text[..begin].to_owned(), text[end..].to_owned()))
 }
 
@@ -42,13 +42,16 @@ fn split(text: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
+    const BEGIN: &str = "<!-- bench:begin -->";
+    const END: &str = "<!-- bench:end -->";
+
     #[test]
     fn only_the_section_changes() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("doc.md");
         fs::write(&path, format!("# A\n\n{BEGIN}\n\nold\n\n{END}\nrest\n")).expect("written");
         for _ in 0..2 {
-            open(&path).expect("there is a section").write("| new |\n").expect("written");
+            open(&path, "bench").expect("there is a section").write("| new |\n").expect("written");
         }
         assert_eq!(fs::read_to_string(&path).expect("read"), format!("# A\n\n{BEGIN}\n\n| new |\n\n{END}\nrest\n"));
     }
@@ -58,6 +61,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("doc.md");
         fs::write(&path, format!("{END}\n{BEGIN}\n")).expect("written");
-        assert!(matches!(open(&path), Err(BenchError::NoSection { .. })));
+        assert!(matches!(open(&path, "bench"), Err(BenchError::NoSection { .. })));
     }
 }

@@ -30,7 +30,7 @@ pub enum BenchError {
     #[error("{server} gave a wrong answer: {what}")]
     WrongAnswer { server: String, what: String },
     #[error("{} has no section to write to: it needs the two lines {begin} and {end}", path.display())]
-    NoSection { path: PathBuf, begin: &'static str, end: &'static str },
+    NoSection { path: PathBuf, begin: String, end: String },
     #[error("the results cannot be written as JSON: {0}")]
     Json(#[source] serde_json::Error),
     #[error("a task of the generator failed: {0}")]

@@ -55,6 +55,29 @@ impl Machine {
     }
 }
 
+/// The same for people, of a run whose disk is not what is measured.
+pub fn circumstances(program: &Path) -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+        line.map_or("unknown", |(_, value)| value.trim()).to_owned()
+    };
+    let build = if program.components().any(|part| part.as_os_str() == "release") { "release" } else { "debug" };
+    let today = date(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+    let processor = field(&read("/proc/cpuinfo"), "model name");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    vec![
+        format!("{today}, commit {}, {build} build", commit()),
+        format!("{} cores of {processor}, Linux {}", cores(), kernel.trim()),
+    ]
+}
+
+/// How many tasks wanted to run during the last minute.
+pub fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

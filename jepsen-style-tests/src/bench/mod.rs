@@ -31,7 +31,7 @@ mod campaign;
 mod cluster;
 mod contender;
 mod dataset;
-mod document;
+pub(crate) mod document;
 mod error;
 mod latency;
 mod load;
@@ -48,7 +48,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Args, Cli, Hidden};
 pub(crate) use contender::{etcd_candidates, etcd_version};
-use error::BenchError;
+pub use error::BenchError;
+pub(crate) use machine::{circumstances, load_average};
 
 /// The whole program.
 #[must_use]
@@ -93,7 +94,7 @@ async fn until_signalled(args: Args) -> Result<ExitCode, BenchError> {
 async fn measure(args: Args) -> Result<ExitCode, BenchError> {
     let plan = args.plan();
     // Before anything is started: a document that cannot be written is found out now, not after half an hour.
-    let document = args.write.as_deref().map(document::open).transpose()?;
+    let document = args.write.as_deref().map(|path| document::open(path, "bench")).transpose()?;
     let record = campaign::run(&args, &plan).await?;
     let text = report::render(&record);
     println!("\n{text}");

@@ -2,9 +2,7 @@
 
 use holdfast_client::proto::etcdserverpb::AlarmType;
 use holdfast_client::{Client, Fate};
-use holdfast_jepsen::world::process::{Cluster, PATIENCE, Shape, until};
-
-use crate::small_disk::SmallDisk;
+use holdfast_jepsen::world::process::{Cluster, PATIENCE, Shape, SmallDisk, until};
 
 /// Room for two segments of the log, the state, and what is kept in reserve.
 const DISK_MB: u64 = 700;

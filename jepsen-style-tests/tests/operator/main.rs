@@ -9,7 +9,6 @@ mod learners;
 mod refused;
 mod room;
 mod rotten;
-mod small_disk;
 mod strangers;
 
 use std::net::TcpListener;

@@ -8,12 +8,15 @@ use holdfast_client::{Client, Options, Tls};
 use tempfile::TempDir;
 
 use super::address::Net;
+use super::links::{Links, Port};
 use super::node_process::{NodeProcess, Role};
-use super::shape::{Scheme, Server, Shape};
+use super::shape::{Scheme, Server, Shape, Wiring};
 use super::wait::{PATIENCE, until};
 use crate::world::NodeIndex;
 
 const START_ATTEMPTS: usize = 3;
+/// The proxies of a node have the address of a node that many places further.
+const PROXIES_FROM: usize = 100;
 const LOG_LINES_SHOWN: usize = 25;
 /// How a server says that its port is taken: etcd's words, ours, the system's.
 const PORT_TAKEN: [&str; 2] = ["address already in use", "Address already in use"];
@@ -28,6 +31,9 @@ pub struct Cluster {
     client_scheme: Scheme,
     peer_scheme: Scheme,
     tls: Option<Tls>,
+    /// What lies between the nodes, if it is not nothing.
+    links: Option<Links>,
+    proxies_clients: bool,
     /// Dropped after the nodes: first the processes end, then their files go.
     folder: TempDir,
 }
@@ -73,6 +79,11 @@ impl Cluster {
             client_scheme: shape.client_scheme,
             peer_scheme: shape.peer_scheme,
             tls: shape.tls.clone(),
+            links: match shape.wiring {
+                Wiring::Direct => None,
+                Wiring::ProxiedPeers { seed } | Wiring::Proxied { seed } => Some(Links::new(seed)),
+            },
+            proxies_clients: matches!(shape.wiring, Wiring::Proxied { .. }),
             folder,
         };
         for zone in &shape.zones {
@@ -91,6 +102,15 @@ impl Cluster {
         node.flags.clone_from(&self.flags);
         node.program.clone_from(&self.program);
         (node.client_scheme, node.peer_scheme) = (self.client_scheme, self.peer_scheme);
+        if let Some(links) = &self.links {
+            let fronts = self.net.take(PROXIES_FROM + index);
+            node.advertised.peer = fronts.peer;
+            links.add(index, Port::Peer, fronts.peer, node.addresses.peer);
+            if self.proxies_clients {
+                node.advertised.client = fronts.client;
+                links.add(index, Port::Client, fronts.client, node.addresses.client);
+            }
+        }
         self.nodes.push(node);
         index
     }
@@ -134,6 +154,14 @@ impl Cluster {
 
     pub fn zone(&self, index: NodeIndex) -> &str {
         &self.nodes[index].zone
+    }
+
+    /// The links of the cluster.
+    ///
+    /// # Panics
+    /// If its shape has none ([`Shape::proxied`]).
+    pub fn links(&self) -> &Links {
+        self.links.as_ref().expect("a cluster has links to cut if its shape is proxied")
     }
 
     /// The URL at which clients reach the node.
@@ -192,6 +220,9 @@ impl Cluster {
     /// Starts the process; it may take a while until it serves.
     pub fn spawn(&mut self, index: NodeIndex) {
         self.nodes[index].spawn();
+        if let (Some(links), Some(pid)) = (&self.links, self.nodes[index].pid()) {
+            links.node_runs(index, pid);
+        }
     }
 
     /// Starts the process, and waits until the node knows a leader and has applied what the others had.
@@ -202,6 +233,7 @@ impl Cluster {
 
     pub fn kill9(&mut self, index: NodeIndex) {
         self.nodes[index].kill9();
+        self.links.iter().for_each(|links| links.node_ended(index));
     }
 
     /// SIGTERM: the node stops in order. Waits for its end.
@@ -241,7 +273,7 @@ impl Cluster {
             let ask = || async { node.lock().ended().ok_or_else(|| "it runs".to_owned()) };
             until(PATIENCE, &what, ask).await
         };
-        self.nodes[index].kill9();
+        self.kill9(index);
         status
     }
 

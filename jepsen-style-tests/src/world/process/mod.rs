@@ -4,6 +4,7 @@
 //!   Shape  -> Cluster -> NodeProcess n1   127.a.b.1   <folder>/n1, n1.log     holdfast serve ...  (or etcd ...)
 //!                        NodeProcess n2   127.a.b.2   <folder>/n2, n2.log
 //!                        NodeProcess n3   127.a.b.3   <folder>/n3, n3.log
+//!   Links  -> a proxy in front of every peer and client port, if the shape asks for it: links that can be cut
 //!   Load   -> writers, each with keys of its own; a Ledger of what was acknowledged, and of what nobody can know
 //! ```
 //!
@@ -18,7 +19,9 @@
 
 mod address;
 mod cluster;
+mod disk;
 mod ledger;
+mod links;
 mod load;
 mod members;
 mod node_process;
@@ -31,12 +34,14 @@ mod world;
 
 pub use super::NodeIndex;
 pub use cluster::Cluster;
+pub use disk::{DiskError, SmallDisk};
 pub use ledger::{Findings, KeyStory, Ledger, Write};
+pub use links::{End, Links, Passage, Rule};
 pub use load::{Disturbance, Load, Outages, Reach};
 pub use node_process::Role;
 pub use observe::Hash;
 pub use program::{Program, find, holdfast_bin, holdfastctl_bin, named_by};
 pub use run::{Ran, run};
-pub use shape::{Scheme, Server, Shape};
+pub use shape::{Scheme, Server, Shape, Wiring};
 pub use wait::{PATIENCE, until};
 pub use world::ProcessWorld;

@@ -25,7 +25,10 @@ pub(super) struct NodeProcess {
     pub program: Option<PathBuf>,
     pub name: String,
     pub zone: String,
+    /// Where it listens.
     pub addresses: Addresses,
+    /// Where others reach it: the same, or the proxies in front of it.
+    pub advertised: Addresses,
     pub client_scheme: Scheme,
     pub peer_scheme: Scheme,
     pub data_dir: PathBuf,
@@ -60,6 +63,7 @@ impl NodeProcess {
             name: name.to_owned(),
             zone: zone.to_owned(),
             addresses,
+            advertised: addresses,
             client_scheme: Scheme::Http,
             peer_scheme: Scheme::Http,
             data_dir: folder.join(name),
@@ -73,12 +77,14 @@ impl NodeProcess {
         }
     }
 
+    /// Where clients reach it.
     pub(super) fn client_url(&self) -> String {
-        format!("{}://{}", self.client_scheme, self.addresses.client)
+        format!("{}://{}", self.client_scheme, self.advertised.client)
     }
 
+    /// Where the other members reach it.
     pub(super) fn peer_url(&self) -> String {
-        format!("{}://{}", self.peer_scheme, self.addresses.peer)
+        format!("{}://{}", self.peer_scheme, self.advertised.peer)
     }
 
     /// The whole command line, without the program.
@@ -90,9 +96,9 @@ impl NodeProcess {
         }
         args.push(format!("--name={}", self.name));
         args.push(format!("--data-dir={}", self.data_dir.display()));
-        args.push(format!("--listen-client-urls={}", self.client_url()));
+        args.push(format!("--listen-client-urls={}://{}", self.client_scheme, self.addresses.client));
         args.push(format!("--advertise-client-urls={}", self.client_url()));
-        args.push(format!("--listen-peer-urls={}", self.peer_url()));
+        args.push(format!("--listen-peer-urls={}://{}", self.peer_scheme, self.addresses.peer));
         args.push(format!("--initial-advertise-peer-urls={}", self.peer_url()));
         args.push(format!("--initial-cluster={}", self.initial_cluster));
         args.push("--initial-cluster-token=process-world".to_owned());

@@ -20,10 +20,21 @@ pub struct Shape {
     pub program: Option<PathBuf>,
     pub client_scheme: Scheme,
     pub peer_scheme: Scheme,
+    pub wiring: Wiring,
     /// How the world's own clients speak TLS.
     pub tls: Option<Tls>,
     /// Given to every node, after the flags that every node needs.
     pub flags: Vec<String>,
+}
+
+/// What lies between the nodes, and between them and their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    Direct,
+    /// A proxy on every link between nodes ([`super::Links`]). The seed decides how long jitter lasts.
+    ProxiedPeers { seed: u64 },
+    /// The same, and on every link to a client.
+    Proxied { seed: u64 },
 }
 
 /// What the URLs of a port begin with.
@@ -49,7 +60,7 @@ impl Shape {
     pub fn of(server: Server, nodes: usize) -> Self {
         let zones = ZONES.iter().cycle().take(nodes).map(|zone| (*zone).to_owned()).collect();
         let (client_scheme, peer_scheme) = (Scheme::Http, Scheme::Http);
-        Self { server, zones, client_scheme, peer_scheme, tls: None, program: None, flags: Vec::new() }
+        Self { server, zones, client_scheme, peer_scheme, wiring: Wiring::Direct, tls: None, program: None, flags: Vec::new() }
     }
 
     pub fn holdfast(nodes: usize) -> Self {
@@ -90,6 +101,20 @@ impl Shape {
     #[must_use]
     pub fn https_for_peers(mut self) -> Self {
         self.peer_scheme = Scheme::Https;
+        self
+    }
+
+    /// Every link between nodes goes through a proxy.
+    #[must_use]
+    pub fn proxied_peers(mut self, seed: u64) -> Self {
+        self.wiring = Wiring::ProxiedPeers { seed };
+        self
+    }
+
+    /// Every link goes through a proxy, so that it can be cut and slowed down.
+    #[must_use]
+    pub fn proxied(mut self, seed: u64) -> Self {
+        self.wiring = Wiring::Proxied { seed };
         self
     }
 
