@@ -20,6 +20,9 @@ use crate::{Error, Options, rt};
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How often one request may be sent again with a new token. Each is refused only if users changed in between.
 const TOKEN_RENEWALS_MAX: u32 = 3;
+/// An endpoint that has not answered by then is passed over by other requests: it may stand still, or be cut off from
+/// its peers, and its connection does not tell. Above what a busy server takes, below what an election costs twice.
+const OVERDUE: Duration = Duration::from_millis(750);
 /// How long one look for the leader may take, and how long the next one is not begun.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -77,6 +80,10 @@ answers!(
     pb::AuthRoleGrantPermissionResponse,
     pb::AuthRoleRevokePermissionResponse,
 );
+
+async fn within<T>(patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    rt::timeout(patience, answer).await.ok()
+}
 
 /// Where a request goes, what repeating it would mean, and how long it may take.
 #[derive(Clone, Debug)]
@@ -173,15 +180,17 @@ impl Core {
     {
         let connection = self.connection(slot, deadline).await?;
         let mut patience = deadline.saturating_duration_since(rt::Instant::now());
-        if route.intent == Intent::Read && route.timeout.is_none() && !matches!(route.target, Target::At(_)) {
+        let has_choice = route.timeout.is_none() && !matches!(route.target, Target::At(_));
+        if route.intent == Intent::Read && has_choice {
             patience = patience.min(self.options.read_attempt_timeout);
         }
         let mut request = tonic::Request::new(request);
         request.set_timeout(patience);
-        let outcome = match rt::timeout(patience, send(connection.channel.clone(), request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Status::new(Code::DeadlineExceeded, format!("{} did not answer in time", slot.address))),
-        };
+        let answer = send(connection.channel.clone(), request);
+        let outcome =
+            if has_choice { self.watched(slot, patience, answer).await } else { within(patience, answer).await };
+        let late = || Err(Status::new(Code::DeadlineExceeded, format!("{} did not answer in time", slot.address)));
+        let outcome = outcome.unwrap_or_else(late);
         match outcome {
             Ok(response) => {
                 let answer = response.into_inner();
@@ -193,6 +202,23 @@ impl Core {
                 Err(status)
             }
         }
+    }
+
+    /// Waits for an answer. Other requests do not: when it is overdue they go elsewhere.
+    async fn watched<T>(
+        self: &Arc<Self>,
+        slot: &Slot,
+        patience: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
+        futures::pin_mut!(answer);
+        if let Some(outcome) = within(patience.min(OVERDUE), answer.as_mut()).await {
+            return Some(outcome);
+        }
+        if slot.suspect() {
+            self.look_for_leader();
+        }
+        within(patience.saturating_sub(OVERDUE), answer).await
     }
 
     /// A connection to `slot`; a failure is charged to it.
@@ -271,7 +297,7 @@ impl Core {
         let mut stub = MaintenanceClient::new(connection.channel);
         let answer = rt::timeout(LOOK_TIMEOUT, stub.status(StatusRequest {})).await.ok()?.ok()?.into_inner();
         let header = answer.header.as_ref()?;
-        slot.answered(Some(header.member_id));
+        slot.introduced(header.member_id);
         self.endpoints.heard(header.raft_term);
         Some(answer)
     }

@@ -26,6 +26,8 @@ use crate::{Error, rt};
 /// The first rest after a failure; it doubles with each further one.
 const REST_FIRST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(5);
+/// How long an endpoint is passed over that took a request and does not answer it.
+const SUSPICION: Duration = Duration::from_secs(1);
 /// Callers that waited for somebody else's attempt to connect share its failure if it is not older than this.
 const SHARED_FAILURE: Duration = Duration::from_millis(100);
 
@@ -59,6 +61,7 @@ struct Health {
     member: Option<u64>,
     failures: u32,
     rests_until: Option<rt::Instant>,
+    suspected_until: Option<rt::Instant>,
 }
 
 /// A channel, and which connection of its slot it is.
@@ -120,14 +123,35 @@ impl Slot {
         health.rests_until = Some(rt::Instant::now() + pause);
     }
 
+    /// It does not answer. True for the first to say so; a crowd that waits for one endpoint is one complaint.
+    pub(crate) fn suspect(&self) -> bool {
+        let mut health = self.health.lock();
+        let now = rt::Instant::now();
+        let is_first = health.suspected_until.is_none_or(|until| until <= now);
+        if is_first {
+            health.suspected_until = Some(now + SUSPICION);
+        }
+        is_first
+    }
+
     /// It answered, as `member`.
     pub(crate) fn answered(&self, member: Option<u64>) {
         let mut health = self.health.lock();
         health.failures = 0;
         health.rests_until = None;
+        health.suspected_until = None;
         if member.is_some() {
             health.member = member;
         }
+    }
+
+    /// It said who it is. That it will answer a request it holds back does not follow: a leader that is cut off from
+    /// its peers, or whose disk hangs, says this too.
+    pub(crate) fn introduced(&self, member: u64) {
+        let mut health = self.health.lock();
+        health.failures = 0;
+        health.rests_until = None;
+        health.member = Some(member);
     }
 
     fn member(&self) -> Option<u64> {
@@ -136,7 +160,8 @@ impl Slot {
 
     /// Until when it should be passed over, if it should.
     fn resting(&self, now: rt::Instant) -> Option<rt::Instant> {
-        self.health.lock().rests_until.filter(|until| *until > now)
+        let health = self.health.lock();
+        health.rests_until.max(health.suspected_until).filter(|until| *until > now)
     }
 }
 

@@ -203,6 +203,30 @@ async fn a_read_is_asked_again_elsewhere_when_its_endpoint_hangs_or_breaks() {
     }
 }
 
+/// A leader that stands still keeps its connections: nothing but its silence tells.
+#[tokio::test]
+async fn writes_pass_over_a_leader_that_does_not_answer() {
+    let patient = Options { request_timeout: Duration::from_secs(5), ..options() };
+    let world = World::new().with("a", &[Act::Answer]).with("b", &[Act::Answer, Act::Hang]).with("c", &[Act::Answer]);
+    let (client, log) = world.led_by(2).client(patient);
+    while log.lock().expect("lock").last().is_none_or(|last| last != "b") {
+        client.put("k", "until it is known who leads").await.expect("answered");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let begun = Instant::now();
+    let hanging = client.put("k", "to the leader");
+    let elsewhere = async {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        client.put("k", "to another").await
+    };
+    tokio::select! {
+        outcome = hanging => panic!("it hangs, and ended with {outcome:?}"),
+        outcome = elsewhere => drop(outcome.expect("another member takes it")),
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1500), "it took {:?}", begun.elapsed());
+    assert_ne!(*log.lock().expect("lock").last().expect("asked"), "b");
+}
+
 #[tokio::test]
 async fn reads_stay_where_they_are_and_writes_go_to_the_leader() {
     let (client, log) = World::new()

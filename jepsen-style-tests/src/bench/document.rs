@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::bench::error::BenchError;
 
-
 pub struct Document {
     path: PathBuf,
     /// With the marker at its end.

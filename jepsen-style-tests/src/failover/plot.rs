@@ -20,17 +20,21 @@ const TARGET_COLOUR: &str = "#888888";
 const STEPS_MS: [f64; 9] = [10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
 pub(super) fn svg(record: &Record) -> String {
-    let events: Vec<Event> =
-        Event::ALL.into_iter().filter(|event| record.rounds.get(event).is_some_and(|sides| !sides.is_empty())).collect();
+    let events: Vec<Event> = Event::ALL
+        .into_iter()
+        .filter(|event| record.rounds.get(event).is_some_and(|sides| !sides.is_empty()))
+        .collect();
     let lines = events.len().div_ceil(COLUMNS).max(1);
     let (width, height) = (PANEL_WIDTH * COLUMNS as f64, LEGEND_HEIGHT + PANEL_HEIGHT * lines as f64);
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
+         font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     legend(&mut out, record);
     for (number, event) in events.into_iter().enumerate() {
-        let (x, y) = ((number % COLUMNS) as f64 * PANEL_WIDTH, LEGEND_HEIGHT + (number / COLUMNS) as f64 * PANEL_HEIGHT);
+        let (x, y) =
+            ((number % COLUMNS) as f64 * PANEL_WIDTH, LEGEND_HEIGHT + (number / COLUMNS) as f64 * PANEL_HEIGHT);
         put(&mut out, &format!("<g transform=\"translate({x},{y})\">"));
         panel(&mut out, record, event);
         put(&mut out, "</g>");
@@ -91,7 +95,10 @@ fn panel(out: &mut String, record: &Record, event: Event) {
     for share in [0.0, 0.5, 0.99] {
         let at = y(share);
         put(out, &format!("<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#dddddd\"/>"));
-        put(out, &format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{} %</text>", LEFT - 6.0, at + 4.0, share * 100.0));
+        put(
+            out,
+            &format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{} %</text>", LEFT - 6.0, at + 4.0, share * 100.0),
+        );
     }
     for step in STEPS_MS.into_iter().filter(|step| (scale.least..=scale.most).contains(step)) {
         let at = scale.x(step);
@@ -99,7 +106,10 @@ fn panel(out: &mut String, record: &Record, event: Event) {
         put(out, &format!("<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{step}</text>", bottom + 16.0));
     }
     let middle = (LEFT + right) / 2.0;
-    put(out, &format!("<text x=\"{middle}\" y=\"{:.1}\" text-anchor=\"middle\">ms without a write</text>", bottom + 30.0));
+    put(
+        out,
+        &format!("<text x=\"{middle}\" y=\"{:.1}\" text-anchor=\"middle\">ms without a write</text>", bottom + 30.0),
+    );
     let at = scale.x(target);
     put(out, &format!("<path d=\"M{at:.1} {TOP}V{bottom:.1}\" stroke=\"{TARGET_COLOUR}\" stroke-dasharray=\"4 3\"/>"));
     for (index, outages) in outages.iter().enumerate().filter(|(_, outages)| !outages.is_empty()) {
@@ -140,7 +150,8 @@ mod tests {
         assert_eq!(drawn.matches("fill=\"none\"").count(), 3);
         // Two rounds: up by half twice, and later means further right.
         let first = drawn.lines().find(|line| line.contains("fill=\"none\"")).expect("a curve");
-        let stops: Vec<f64> = first.split('H').skip(1).filter_map(|part| part.split('V').next()?.parse().ok()).collect();
+        let stops: Vec<f64> =
+            first.split('H').skip(1).filter_map(|part| part.split('V').next()?.parse().ok()).collect();
         assert!(stops.len() == 2 && stops[0] < stops[1], "{first}");
         assert!(!drawn.contains("NaN"), "{drawn}");
     }

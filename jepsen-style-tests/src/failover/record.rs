@@ -92,11 +92,16 @@ impl Record {
     pub fn open(path: Option<&Path>, fresh: Self) -> Result<Self, FailoverError> {
         let Some(path) = path.filter(|path| path.exists()) else { return Ok(fresh) };
         let text = std::fs::read(path).map_err(|source| FailoverError::File { path: path.to_owned(), source })?;
-        let old: Self = serde_json::from_slice(&text)
-            .map_err(|source| FailoverError::Record { path: path.to_owned(), source })?;
+        let old: Self =
+            serde_json::from_slice(&text).map_err(|source| FailoverError::Record { path: path.to_owned(), source })?;
         let what = |record: &Self| {
             let labels: Vec<_> = record.contenders.iter().map(|contender| contender.label.as_str()).collect();
-            format!("{} with a write every {} ms and faults of {} ms", labels.join(", "), record.every_ms, record.fault_ms)
+            format!(
+                "{} with a write every {} ms and faults of {} ms",
+                labels.join(", "),
+                record.every_ms,
+                record.fault_ms
+            )
         };
         let (there, here) = (what(&old), what(&fresh));
         if there != here {
@@ -107,8 +112,8 @@ impl Record {
 
     pub fn save(&self, path: Option<&Path>) -> Result<(), FailoverError> {
         let Some(path) = path else { return Ok(()) };
-        let text = serde_json::to_vec(self)
-            .map_err(|source| FailoverError::Record { path: path.to_owned(), source })?;
+        let text =
+            serde_json::to_vec(self).map_err(|source| FailoverError::Record { path: path.to_owned(), source })?;
         std::fs::write(path, text).map_err(|source| FailoverError::File { path: path.to_owned(), source })
     }
 

@@ -64,7 +64,9 @@ mod tests {
     #[test]
     fn a_row_for_each_event_and_server_that_was_measured() {
         let mut record = Record {
-            contenders: ["ours", "theirs"].map(|label| Contender { label: label.to_owned(), is_etcd: label == "theirs" }).to_vec(),
+            contenders: ["ours", "theirs"]
+                .map(|label| Contender { label: label.to_owned(), is_etcd: label == "theirs" })
+                .to_vec(),
             every_ms: 5,
             fault_ms: 3000,
             rounds: std::collections::BTreeMap::new(),

@@ -32,9 +32,13 @@ pub struct Shape {
 pub enum Wiring {
     Direct,
     /// A proxy on every link between nodes ([`super::Links`]). The seed decides how long jitter lasts.
-    ProxiedPeers { seed: u64 },
+    ProxiedPeers {
+        seed: u64,
+    },
     /// The same, and on every link to a client.
-    Proxied { seed: u64 },
+    Proxied {
+        seed: u64,
+    },
 }
 
 /// What the URLs of a port begin with.
@@ -60,7 +64,16 @@ impl Shape {
     pub fn of(server: Server, nodes: usize) -> Self {
         let zones = ZONES.iter().cycle().take(nodes).map(|zone| (*zone).to_owned()).collect();
         let (client_scheme, peer_scheme) = (Scheme::Http, Scheme::Http);
-        Self { server, zones, client_scheme, peer_scheme, wiring: Wiring::Direct, tls: None, program: None, flags: Vec::new() }
+        Self {
+            server,
+            zones,
+            client_scheme,
+            peer_scheme,
+            wiring: Wiring::Direct,
+            tls: None,
+            program: None,
+            flags: Vec::new(),
+        }
     }
 
     pub fn holdfast(nodes: usize) -> Self {

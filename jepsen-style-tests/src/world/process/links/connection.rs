@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::rule::{Dice, Passage, Rule};
 use super::pump;
+use super::rule::{Dice, Passage, Rule};
 
 /// The rules of both directions.
 pub(super) struct Ends {
@@ -51,6 +51,7 @@ pub(super) async fn serve(dialler: TcpStream, target: SocketAddr, mut ends: Ends
         let out = pump::run(dialler_reads, node_writes, ends.out.clone(), out_dice);
         let back = pump::run(node_reads, dialler_writes, ends.back.clone(), back_dice);
         tokio::select! {
+            biased;
             ended = async { tokio::try_join!(out, back) } => ended.map(drop),
             () = ends.torn(resets) => Err(pump::Broken),
         }
@@ -97,6 +98,7 @@ impl Ends {
     /// False if the links are gone.
     async fn changed(&mut self) -> bool {
         tokio::select! {
+            biased;
             changed = self.out.changed() => changed.is_ok(),
             changed = self.back.changed() => changed.is_ok(),
         }

@@ -46,14 +46,20 @@ mod tests {
 
     #[test]
     fn the_table_of_the_kernel_is_read() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                     1: 0100007F:1F90 02017F7F:0050 01 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 20\n   \
-                     2: 0100007F:1F91 02017F7F:0050 06 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20\n";
+        let row = |from: &str, rest: &str| format!("   1: {from} 02017F7F:0050 {rest}\n");
+        let queues = "00000000:00000000 00:00000000 00000000";
+        let table = [
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                .to_owned(),
+            row("0100007F:1F90", &format!("01 {queues} 1000 0 4242 1 0 20")),
+            row("0100007F:1F91", &format!("06 {queues} 0 0 0 1 0 20")),
+        ]
+        .concat();
         let at: SocketAddr = "127.127.1.2:80".parse().expect("an address");
         let from = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        assert_eq!(inode(table, from(8080), at), Some(4242));
-        assert_eq!(inode(table, from(8081), at), None, "its process has closed it");
-        assert_eq!(inode(table, at, from(8080)), None, "the other direction is another socket");
+        assert_eq!(inode(&table, from(8080), at), Some(4242));
+        assert_eq!(inode(&table, from(8081), at), None, "its process has closed it");
+        assert_eq!(inode(&table, at, from(8080)), None, "the other direction is another socket");
     }
 
     #[test]

@@ -14,8 +14,8 @@
 //! - *A network namespace for each node*, with the kernel's own loss and delay: it needs root, a bridge, and an address
 //!   plan, and cuts packets, not the bytes of a connection that stays open.
 //! - *Ask the kernel whose socket it is*: `/proc/net/tcp` names the inode of the dialling socket, and
-//!   `/proc/<pid>/fd` the process that has it. This is what [`dialler`] does. It needs no root, no flag of the server and
-//!   no knowledge of its protocol: a real etcd is served the same way, TLS or not. It needs Linux.
+//!   `/proc/<pid>/fd` the process that has it. This is what [`dialler`] does. It needs no root, no flag of the server
+//!   and no knowledge of its protocol: a real etcd is served the same way, TLS or not. It needs Linux.
 //!
 //! What a rule can do to one direction: let through, hold (bytes wait and connections stay, as when packets are lost
 //! and sent again), refuse (connections are reset), delay, jitter, throttle, stumble (a lost segment: the bytes and all
