@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod backup;
 pub mod codec;
 pub mod config;
 pub mod env;

@@ -16,6 +16,7 @@ mod differences;
 mod normal;
 mod script;
 mod session;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,6 +121,16 @@ async fn etcdctl_gets_the_same_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_etcdctl_gets_the_same_answers() {
     same_answers(second()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_becomes_an_etcd() {
+    snapshot::becomes_an_etcd(installed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_becomes_another_etcd() {
+    snapshot::becomes_an_etcd(second()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! Maintenance: how a member is, its alarms and hashes, a copy of its state, and handing leadership on.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures::Stream;
 use holdfast_proto::etcdserverpb::alarm_request::AlarmAction;
@@ -18,7 +17,6 @@ use tonic::{Request, Response, Status};
 use super::gate::{Asks, Call, Gate, Rpc};
 use super::outcome::work_died;
 use super::{ETCD_VERSION, Options, snapshot_stream, status};
-use crate::env::Disk;
 use crate::metrics::RpcKind::{ServerStream, Unary};
 use crate::mvcc::{HashPass, HashStep, KvHash};
 use crate::ops::{NodeState, OpsError};
@@ -34,7 +32,6 @@ const HASH_STEP_ROWS: usize = 20_000;
 
 pub struct MaintenanceService {
     gate: Gate,
-    disk: Arc<dyn Disk>,
     stopping: rt::watch::Receiver<bool>,
     alarm: Rpc,
     status: Rpc,
@@ -50,7 +47,6 @@ impl MaintenanceService {
     pub fn new(gate: &Gate, options: &Options) -> Self {
         Self {
             gate: gate.clone(),
-            disk: Arc::clone(&options.disk),
             stopping: options.stopping.clone(),
             alarm: gate.rpc(Unary, SERVICE, "Alarm"),
             status: gate.rpc(Unary, SERVICE, "Status").asks(Asks::Nothing).also_at_learners(),
@@ -233,11 +229,7 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         let (ticket, _asks_once) = self.snapshot.open(&request).await?;
-        let source = snapshot_stream::Source {
-            ops: self.gate.ops().clone(),
-            disk: Arc::clone(&self.disk),
-            stopping: self.stopping.clone(),
-        };
+        let source = snapshot_stream::Source { ops: self.gate.ops().clone(), stopping: self.stopping.clone() };
         Ok(Response::new(Box::pin(snapshot_stream::blobs(source, self.snapshot.clone(), ticket))))
     }
 

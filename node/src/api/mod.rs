@@ -36,7 +36,6 @@ mod outlook;
 mod peer;
 mod recipe;
 mod reflection;
-mod snapshot_file;
 mod snapshot_stream;
 mod status;
 mod stop;

@@ -13,6 +13,22 @@ use super::walk::try_scan;
 use crate::storage::{Column, Scan, View};
 use crate::types::Revision;
 
+/// Calls `visit` with every event that is on disk from `from` on, compacted or not, until it breaks: for whoever copies
+/// the whole. Each value is compared with its checksum.
+pub fn walk_events(
+    view: &dyn View,
+    from: Rev,
+    visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    let first = from.encode();
+    let scan = Scan { from: &first, to: None, backwards: false };
+    try_scan(view, Column::History, scan, &mut |rev_key, row| {
+        let rev = Rev::decode(rev_key).ok_or_else(|| damaged(Column::History, rev_key))?;
+        let encoded = Bytes::copy_from_slice(row);
+        Ok::<_, ReadError>(visit(Event::of_row(&verified(rev, &encoded)?, &encoded)))
+    })
+}
+
 /// What an event is charged besides its key and value, so that deletions count against the limit too.
 const EVENT_BYTES: usize = 128;
 

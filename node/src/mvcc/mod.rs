@@ -40,7 +40,7 @@ pub(crate) mod tests;
 pub use error::ReadError;
 pub use event::{Event, Revisioned};
 pub use hash::{HashPass, HashStep, KvHash, hash_kv};
-pub use history::{HistoryChunk, history};
+pub use history::{HistoryChunk, history, walk_events};
 pub use horizon::{Horizon, compacted, revision};
 pub use overlay::Overlay;
 pub use range::{range, range_within};

@@ -162,6 +162,12 @@ impl Store {
         Ok(files)
     }
 
+    /// A second engine, on a checkpoint: to read in peace what the state was. It changes files of the checkpoint, which
+    /// is of no use to others any more.
+    pub fn open_checkpoint(&self, name: &str) -> Result<Arc<dyn Engine>, CheckpointError> {
+        Ok(self.factory.open(&self.existing_checkpoint(name)?)?)
+    }
+
     fn begin_checkpoint(&self, name: &str, dir: &Path) -> Result<PathBuf, CheckpointError> {
         if self.exists(dir)? {
             return Err(CheckpointError::Exists { name: name.to_owned() });
