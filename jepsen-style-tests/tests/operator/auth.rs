@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 const ROOTS_PASSWORD: &str = "roots-own-secret";
-const ANNS_PASSWORD: &str = "anns-own-secret";
+pub const ANNS_PASSWORD: &str = "anns-own-secret";
 const ANNS_NEXT_PASSWORD: &str = "anns-other-secret";
 
 fn login(cluster: &Cluster, user: &str, password: &str) -> Client {
@@ -25,7 +25,7 @@ async fn channel(cluster: &Cluster, node: usize) -> Channel {
     Endpoint::from_shared(cluster.endpoint(node)).expect("a URL").connect().await.expect("the node serves")
 }
 
-async fn token(cluster: &Cluster, node: usize, user: &str, password: &str) -> Result<String, Status> {
+pub async fn token(cluster: &Cluster, node: usize, user: &str, password: &str) -> Result<String, Status> {
     let request = AuthenticateRequest { name: user.to_owned(), password: password.to_owned() };
     Ok(AuthClient::new(channel(cluster, node).await).authenticate(request).await?.into_inner().token)
 }
@@ -38,7 +38,7 @@ fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     request
 }
 
-async fn get(cluster: &Cluster, node: usize, key: &'static str, token: Option<&str>) -> Result<i64, Status> {
+pub async fn get(cluster: &Cluster, node: usize, key: &'static str, token: Option<&str>) -> Result<i64, Status> {
     let request = RangeRequest { key: key.into(), ..RangeRequest::default() };
     let answer = KvClient::new(channel(cluster, node).await).range(with_token(request, token)).await?;
     Ok(answer.into_inner().count)
@@ -49,11 +49,11 @@ async fn put(cluster: &Cluster, node: usize, key: &'static str, token: Option<&s
     KvClient::new(channel(cluster, node).await).put(with_token(request, token)).await.map(drop)
 }
 
-fn said(result: Result<impl std::fmt::Debug, Status>) -> String {
+pub fn said(result: Result<impl std::fmt::Debug, Status>) -> String {
     result.expect_err("it is refused").message().to_owned()
 }
 
-async fn set_up(cluster: &Cluster) -> Client {
+pub async fn set_up(cluster: &Cluster) -> Client {
     let nobody = cluster.client();
     nobody.put("secret", "1").await.expect("put");
     nobody.user_add("root", Some(ROOTS_PASSWORD)).await.expect("user root");
@@ -69,7 +69,7 @@ async fn set_up(cluster: &Cluster) -> Client {
 }
 
 /// The token's permissions, asked of each member.
-async fn check_everywhere(cluster: &Cluster, token: &str) {
+pub async fn check_everywhere(cluster: &Cluster, token: &str) {
     for node in 0..cluster.len() {
         put(cluster, node, "p/a", Some(token)).await.expect("ann may");
         assert_eq!(get(cluster, node, "p/a", Some(token)).await.expect("ann may"), 1, "node {node}");

@@ -5,6 +5,7 @@
 mod auth;
 mod denied;
 mod full;
+mod jwt;
 mod learners;
 mod refused;
 mod room;
@@ -29,6 +30,11 @@ async fn stopped_node(writes: usize) -> Cluster {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_good_on_every_member_and_no_secret_is_told() {
     auth::in_a_cluster().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_json_web_token_is_good_on_every_member_until_its_time_is_over() {
+    jwt::on_every_member().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

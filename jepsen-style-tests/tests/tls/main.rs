@@ -9,11 +9,17 @@ mod refused;
 mod reload;
 mod scene;
 mod tools;
+mod users;
 mod wire;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_good_certificates_of_clients_are_let_in() {
     clients::only_good_ones().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_names_its_user() {
+    users::by_common_name().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,8 +115,18 @@ pub async fn connect(
 
 /// Asks over HTTP/1.1 inside TLS, and gives all of the answer. With TLS 1.3 a client is refused only when it reads.
 pub async fn ask(stream: std::io::Result<TlsStream<TcpStream>>, path: &str) -> std::io::Result<String> {
-    let mut stream = stream?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    exchange(stream?, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+}
+
+/// The same for a request in JSON.
+pub async fn post(stream: std::io::Result<TlsStream<TcpStream>>, path: &str, json: &str) -> std::io::Result<String> {
+    let length = json.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    exchange(stream?, &format!("{head}{json}")).await
+}
+
+async fn exchange(mut stream: TlsStream<TcpStream>, request: &str) -> std::io::Result<String> {
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     match read.expect("an answer comes to its end") {

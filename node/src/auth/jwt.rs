@@ -9,6 +9,8 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::keys::{self, Keys};
+
 /// Why a set of keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
@@ -18,6 +20,14 @@ pub enum JwtError {
     Key { what: &'static str, method: String, detail: String },
     #[error("{0}")]
     Missing(&'static str),
+    #[error("pub-key and priv-key are no pair: tokens that one signs the other does not accept")]
+    NoPair,
+}
+
+impl JwtError {
+    pub(super) fn key(what: &'static str, method: &str, detail: &impl ToString) -> Self {
+        Self::Key { what, method: method.to_owned(), detail: detail.to_string() }
+    }
 }
 
 /// The keys of one cluster.
@@ -50,37 +60,27 @@ impl Jwt {
     /// `public` and `private` are the contents of PEM files; for HS methods the shared secret is in either.
     pub fn new(method: &str, public: Option<&[u8]>, private: Option<&[u8]>, ttl: Duration) -> Result<Self, JwtError> {
         let algorithm: Algorithm = method.parse().map_err(|_| JwtError::Method(method.to_owned()))?;
-        let bad = |what: &'static str| {
-            move |error: jsonwebtoken::errors::Error| JwtError::Key {
-                what,
-                method: method.to_owned(),
-                detail: error.to_string(),
-            }
-        };
-        let (sign_with, check_with) = match algorithm {
+        let Keys { sign, check } = match algorithm {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
                 let secret =
                     private.or(public).ok_or(JwtError::Missing("HS methods need priv-key, the shared secret"))?;
-                (Some(EncodingKey::from_secret(secret)), DecodingKey::from_secret(secret))
+                Keys { sign: Some(EncodingKey::from_secret(secret)), check: DecodingKey::from_secret(secret) }
             }
             Algorithm::EdDSA => return Err(JwtError::Method(method.to_owned())),
-            Algorithm::ES256 | Algorithm::ES384 => {
-                let public = public.ok_or(JwtError::Missing("pub-key is needed to check tokens"))?;
-                let sign = private.map(EncodingKey::from_ec_pem).transpose().map_err(bad("priv-key"))?;
-                (sign, DecodingKey::from_ec_pem(public).map_err(bad("pub-key"))?)
-            }
+            Algorithm::ES256 | Algorithm::ES384 => keys::elliptic(algorithm, public, private, method)?,
             Algorithm::RS256
             | Algorithm::RS384
             | Algorithm::RS512
             | Algorithm::PS256
             | Algorithm::PS384
-            | Algorithm::PS512 => {
-                let public = public.ok_or(JwtError::Missing("pub-key is needed to check tokens"))?;
-                let sign = private.map(EncodingKey::from_rsa_pem).transpose().map_err(bad("priv-key"))?;
-                (sign, DecodingKey::from_rsa_pem(public).map_err(bad("pub-key"))?)
-            }
+            | Algorithm::PS512 => keys::rsa(public, private, method)?,
         };
-        Ok(Self { algorithm, sign_with, check_with, ttl })
+        let jwt = Self { algorithm, sign_with: sign, check_with: check, ttl };
+        match jwt.issue("", 0, 0) {
+            Some(text) if jwt.verified(&text, 0).is_none() => Err(JwtError::NoPair),
+            None if jwt.sign_with.is_some() => Err(JwtError::key("priv-key", method, &"nothing can be signed with it")),
+            Some(_) | None => Ok(jwt),
+        }
     }
 
     /// A token for `user`; `None` on a member that only checks.

@@ -20,6 +20,7 @@
 
 mod check;
 mod jwt;
+mod keys;
 mod live;
 mod needs;
 mod password;
