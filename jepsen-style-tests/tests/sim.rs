@@ -101,6 +101,11 @@ fn campaigns_under_many_seeds() {
     }
 }
 
+#[test]
+fn half_done_changes_of_members_under_many_seeds() {
+    under_many_seeds(sim::half_done);
+}
+
 /// Prints a trace and nothing else; the test below runs it in processes of its own.
 #[test]
 #[ignore = "a part of one_seed_gives_one_trace_in_two_processes"]

@@ -52,7 +52,7 @@ impl Check {
                 false => Ok(()),
             },
             Check::NonLearner => {
-                let is_learner = ops.members().get(ops.me()).is_some_and(|me| !me.votes);
+                let is_learner = ops.members().get(ops.me()).is_some_and(crate::raft::MemberView::is_learner);
                 if is_learner { Err("this member is a learner".to_owned()) } else { Ok(()) }
             }
             Check::Published => {

@@ -19,7 +19,7 @@ pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
     Ok(Facts {
         has_leader: standing.leader.is_some(),
         is_leader: standing.leads,
-        is_learner: members.get(ops.me()).is_some_and(|me| !me.votes),
+        is_learner: members.get(ops.me()).is_some_and(crate::raft::MemberView::is_learner),
         state: state.name(),
         term: standing.term,
         last_log_index: standing.last_log_index,

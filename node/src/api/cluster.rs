@@ -144,7 +144,7 @@ fn member_to_wire(view: &MemberView) -> WireMember {
         name: view.member.name.clone(),
         peer_ur_ls: view.member.peer_urls.clone(),
         client_ur_ls: view.member.client_urls.clone(),
-        is_learner: !view.votes,
+        is_learner: view.is_learner(),
     }
 }
 

@@ -61,7 +61,7 @@ impl Outlook {
 
 fn is_learner(ops: &Ops) -> bool {
     let members = ops.members();
-    members.get(ops.me()).is_some_and(|me| !me.votes)
+    members.get(ops.me()).is_some_and(crate::raft::MemberView::is_learner)
 }
 
 async fn run(ops: Ops, is_learner_now: Arc<AtomicBool>, led: rt::watch::Sender<bool>, patience: Duration) {

@@ -45,7 +45,7 @@ impl PeerService {
             name: view.member.name.clone(),
             peer_ur_ls: view.member.peer_urls.clone(),
             client_ur_ls: view.member.client_urls.clone(),
-            is_learner: !view.votes,
+            is_learner: view.is_learner(),
         };
         members.members.iter().map(to_wire).collect()
     }

@@ -44,7 +44,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Bytes free for an ordinary user on the file system that holds `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Takes the file at `path` (made if it is not there) for as long as the value lives. `WouldBlock` if somebody,
+    /// in this process or another one, has it. Whatever ends the holder frees it.
+    fn lock(&self, path: &Path) -> io::Result<Arc<dyn DiskLock>>;
 }
+
+/// A file that was locked. Dropping it frees the file.
+pub trait DiskLock: Debug + Send + Sync {}
 
 /// An open file. Reads and writes name their offset, so that threads can share it.
 pub trait DiskFile: Debug + Send + Sync {

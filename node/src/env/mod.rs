@@ -16,7 +16,7 @@ mod real;
 mod suite;
 pub mod witness;
 
-pub use disk::{Disk, DiskFile, OpenMode};
+pub use disk::{Disk, DiskFile, DiskLock, OpenMode};
 pub use faulty::{CrashPolicy, DiskCounters, FaultyDisk};
 pub use halt::Halt;
 pub use real::{RealDisk, exit_now, open_to_append};

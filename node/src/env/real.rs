@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, OpenMode};
+use super::{Disk, DiskFile, DiskLock, OpenMode};
 
 /// Stateless: paths go to the operating system as they are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +89,28 @@ impl Disk for RealDisk {
         let usage = rustix::fs::statvfs(dir)?;
         Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Arc<dyn DiskLock>> {
+        // Reading is enough to lock it, so that whoever may not write is told by what it cannot read.
+        let opened = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+            }
+            opened => opened,
+        };
+        let file = opened.map_err(|error| named(path, &error))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Arc::new(RealLock { _file: file }))
+    }
 }
+
+/// The operating system frees the lock when the file is closed, however the process ends.
+#[derive(Debug)]
+struct RealLock {
+    _file: File,
+}
+
+impl DiskLock for RealLock {}
 
 #[derive(Debug)]
 struct RealFile {

@@ -109,6 +109,18 @@ fn a_removed_file_lives_on_in_its_handles() {
 }
 
 #[test]
+fn a_lock_has_one_holder() {
+    on_both(|disk, dir| {
+        let path = dir.join("LOCK");
+        let held = disk.lock(&path).unwrap();
+        assert_eq!(disk.lock(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        disk.lock(&dir.join("OTHER")).unwrap();
+        drop(held);
+        disk.lock(&path).unwrap();
+    });
+}
+
+#[test]
 fn there_is_some_room() {
     on_both(|disk, dir| assert!(disk.free_bytes(dir).unwrap() > 0));
 }

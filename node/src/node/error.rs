@@ -24,6 +24,11 @@ pub enum StartError {
          copy the keys from the running etcd with `etcdctl make-mirror`"
     )]
     OfEtcd { dir: PathBuf },
+    #[error(
+        "{dir} is in use by another process (it holds the file LOCK in it): stop that one first, or give this node \
+         another --data-dir and --wal-dir"
+    )]
+    InUse { dir: PathBuf },
     #[error("the Raft log in {dir}: {source}")]
     Log { dir: PathBuf, source: OpenError },
     #[error(

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! offset  size  what
-//!      0     8  "HFIDENT1"
+//!      0     8  "HFIDENT1"; the last character is the version of the format
 //!      8     8  cluster id, u64 LE
 //!     16     8  member id, u64 LE
 //!     24     4  length of the name in bytes, u32 LE
@@ -25,6 +25,8 @@ const FILE: &str = "IDENTITY";
 /// An empty file beside it: there is, or was, a Raft log.
 const LOG_NOTE: &str = "HAS-LOG";
 const MAGIC: &[u8; 8] = b"HFIDENT1";
+/// Where the magic says its version.
+const VERSION_AT: usize = MAGIC.len() - 1;
 const HEAD_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
 
@@ -44,8 +46,22 @@ pub enum IdentityError {
          remove the member from the cluster, empty its data directory and add it again"
     )]
     Damaged { path: PathBuf },
+    #[error(
+        "{path} was written by a newer version of Holdfast (format {version}): start that version here, or give this \
+         node another data directory"
+    )]
+    Newer { path: PathBuf, version: char },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+}
+
+/// What the bytes of `IDENTITY` are.
+#[derive(Debug, PartialEq, Eq)]
+enum Decoded {
+    Identity(Identity),
+    Damaged,
+    /// A version of the format that this one does not know.
+    Newer(char),
 }
 
 impl Identity {
@@ -61,7 +77,23 @@ impl Identity {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    fn decode(bytes: &[u8]) -> Decoded {
+        if let Some(identity) = Self::decode_known(bytes) {
+            return Decoded::Identity(identity);
+        }
+        let mut as_known = bytes.to_vec();
+        match as_known.get_mut(VERSION_AT) {
+            Some(version) if bytes.starts_with(&MAGIC[..VERSION_AT]) && version.is_ascii_graphic() => {
+                let said = char::from(std::mem::replace(version, MAGIC[VERSION_AT]));
+                // If only the version is in the way, then the version is what rotted.
+                let is_newer = said > char::from(MAGIC[VERSION_AT]) && Self::decode_known(&as_known).is_none();
+                if is_newer { Decoded::Newer(said) } else { Decoded::Damaged }
+            }
+            _ => Decoded::Damaged,
+        }
+    }
+
+    fn decode_known(bytes: &[u8]) -> Option<Self> {
         let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
         if crc32fast::hash(body) != u32::from_le_bytes(*crc) || !body.starts_with(MAGIC) {
             return None;
@@ -72,6 +104,11 @@ impl Identity {
             member: MemberId(number(16)?),
             name: String::from_utf8(body.get(HEAD_BYTES..)?.to_vec()).ok()?,
         })
+    }
+
+    /// Whether it was decided already who this node is.
+    pub fn is_there(disk: &dyn Disk, data_dir: &Path) -> io::Result<bool> {
+        disk.exists(&data_dir.join(FILE))
     }
 
     /// Reads who this node is, if that was decided already.
@@ -89,8 +126,9 @@ impl Identity {
         match read() {
             Ok(None) => Ok(None),
             Ok(Some(bytes)) => match Self::decode(&bytes) {
-                Some(identity) => Ok(Some(identity)),
-                None => Err(IdentityError::Damaged { path }),
+                Decoded::Identity(identity) => Ok(Some(identity)),
+                Decoded::Damaged => Err(IdentityError::Damaged { path }),
+                Decoded::Newer(version) => Err(IdentityError::Newer { path, version }),
             },
             Err(source) => Err(IdentityError::Io { path, source }),
         }
@@ -136,6 +174,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::FaultyDisk;
 
     fn someone() -> Identity {
         Identity { cluster: ClusterId(7), member: MemberId(9), name: "north".to_owned() }
@@ -143,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(Identity::decode(&someone().encode()), Some(someone()));
+        assert_eq!(Identity::decode(&someone().encode()), Decoded::Identity(someone()));
     }
 
     #[test]
@@ -152,7 +191,20 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Identity::decode(&bad), None, "bit {bit}");
+            assert_eq!(Identity::decode(&bad), Decoded::Damaged, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_newer_format_is_not_called_damage() {
+        let disk = FaultyDisk::new(1);
+        let dir = Path::new("/data");
+        disk.create_dir_all(dir).unwrap();
+        let file = disk.open(&dir.join(FILE), OpenMode::CreateNew).unwrap();
+        file.write_all_at(b"HFIDENT2 and whatever that version says", 0).unwrap();
+        let error = Identity::load(&disk, dir).unwrap_err();
+        assert!(error.to_string().contains("written by a newer version"), "{error}");
+        assert_eq!(Identity::decode(b"HFIDENT0 and more"), Decoded::Damaged);
+        assert_eq!(Identity::decode(b"HFIDEN"), Decoded::Damaged);
     }
 }

@@ -28,10 +28,11 @@ use tonic::service::Routes;
 
 pub use error::StartError;
 
+use crate::env::DiskLock;
 use crate::io::Io;
 use crate::metrics::{self, Metrics};
 use crate::ops::{self, Deadline, Ops};
-use crate::raft::{self, Applier, Member, Peers, Replica, Tally};
+use crate::raft::{self, Applier, Holes, Member, Peers, Replica, Tally};
 use crate::rt;
 use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
 use crate::settings::Settings;
@@ -67,6 +68,7 @@ impl Node {
     /// Opens everything, takes the ports, and joins the cluster. Returns when requests are taken; a leader may not have
     /// been elected yet.
     pub async fn start(settings: Settings, io: Io) -> Result<Self, StartError> {
+        let locks = opening::lock_directories(&settings, &io).await?;
         let tls = NodeTls::open(&settings.tls, &own_hosts(&settings), &settings.data_dir, &io.disk).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
@@ -89,7 +91,7 @@ impl Node {
         });
         tls.watch(&metrics.tls);
         let peers = Peers::new(who.identity.cluster, who.identity.member, dial);
-        let ops = build(&settings, &io, peers, opened, &metrics).await?;
+        let ops = build(&settings, &io, peers, opened, locks, &metrics).await?;
 
         let (stopping, stopping_seen) = rt::watch::channel(false);
         let options = api::Options {
@@ -173,13 +175,14 @@ async fn build(
     io: &Io,
     peers: Peers,
     opened: OpenedAll,
+    locks: Vec<Arc<dyn DiskLock>>,
     metrics: &Metrics,
 ) -> Result<Ops, StartError> {
     let lease_epoch = rt::now();
     let (applied_seen, applied) = rt::watch::channel(opened.applied.unwrap_or_default());
     let leases = Arc::new(Mutex::new(opened.leases));
     let hub = Hub::new(opened.revision, settings.limits.clone());
-    let holes = Arc::new(Mutex::new(opened.holes));
+    let holes = Holes::new(opened.holes);
     let applier = Arc::new(Applier {
         store: Arc::clone(&opened.store),
         recent: Recent::new(RECENT_BYTES_MAX),
@@ -189,7 +192,7 @@ async fn build(
         auth: Arc::clone(&opened.auth),
         halt: io.halt.clone(),
         member: peers.me(),
-        holes: Arc::clone(&holes),
+        holes: holes.clone(),
         changing: Arc::default(),
         tally: Tally::new(metrics.state.clone()),
         lease_epoch,
@@ -213,6 +216,8 @@ async fn build(
         store: opened.store,
         disk: Arc::clone(&io.disk),
         data_dir: settings.data_dir.clone(),
+        wal_dir: settings.wal_dir.clone(),
+        locks,
         leases,
         lease_epoch,
         hub,
@@ -236,6 +241,7 @@ async fn publish(ops: Ops, settings: Settings, say_ready: rt::watch::Sender<bool
         peer_urls: settings.advertise_peer_urls.clone(),
         client_urls: settings.advertise_client_urls.clone(),
         zone: settings.zone.clone(),
+        ..Member::default()
     };
     ops.publish(me).await;
     tracing::info!(name = settings.name, urls = ?settings.advertise_client_urls, "ready to serve client requests");

@@ -1,13 +1,15 @@
 //! What is on disk: who this node is, its log, its state.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::Identity;
 use super::{StartError, bootstrap};
 use crate::api;
 use crate::auth;
-use crate::env::sometimes;
+use crate::env::{Disk, DiskLock, sometimes};
 use crate::io::Io;
 use crate::lease::LeaseTable;
 use crate::mvcc;
@@ -25,19 +27,41 @@ pub struct Who {
     pub first_members: Option<BTreeMap<u64, Member>>,
 }
 
+/// Takes the directories for this process alone. Nothing in them is read, let alone repaired, before that. The locks
+/// hold as long as the values live.
+pub async fn lock_directories(settings: &Settings, io: &Io) -> Result<Vec<Arc<dyn DiskLock>>, StartError> {
+    let disk = Arc::clone(&io.disk);
+    let dirs = [settings.data_dir.clone(), settings.wal_dir.clone()];
+    blocking_disk(move || {
+        refuse_etcds(disk.as_ref(), &dirs[0])?;
+        dirs.iter().map(|dir| lock(disk.as_ref(), dir)).collect()
+    })
+    .await
+}
+
+/// To start empty in the place of an etcd that has keys would look like their loss.
+fn refuse_etcds(disk: &dyn Disk, data_dir: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::Directory { path: data_dir.to_owned(), source };
+    let is_etcds = disk.exists(&data_dir.join("member").join("snap")).map_err(failed)?;
+    if is_etcds && !Identity::is_there(disk, data_dir).map_err(failed)? {
+        return Err(StartError::OfEtcd { dir: data_dir.to_owned() });
+    }
+    Ok(())
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskLock>, StartError> {
+    let failed = |source| StartError::Directory { path: dir.to_owned(), source };
+    disk.create_dir_all(dir).map_err(failed)?;
+    disk.lock(&dir.join(wal::LOCK_NAME)).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => StartError::InUse { dir: dir.to_owned() },
+        _ => failed(source),
+    })
+}
+
 pub async fn who_am_i(settings: &Settings, io: &Io, tls: &rt::PeerTls) -> Result<Who, StartError> {
     let disk = Arc::clone(&io.disk);
     let data_dir = settings.data_dir.clone();
-    let known = blocking_disk(move || {
-        disk.create_dir_all(&data_dir).map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
-        let identity = Identity::load(disk.as_ref(), &data_dir)?;
-        let is_etcds = disk
-            .exists(&data_dir.join("member").join("snap"))
-            .map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
-        // To start empty in the place of an etcd that has keys would look like their loss.
-        if identity.is_none() && is_etcds { Err(StartError::OfEtcd { dir: data_dir }) } else { Ok(identity) }
-    })
-    .await?;
+    let known = blocking_disk(move || Ok(Identity::load(disk.as_ref(), &data_dir)?)).await?;
     if let Some(identity) = known {
         bootstrap::check_known(settings, &identity)?;
         let first_members = bootstrap::first_members(settings, &identity);

@@ -19,6 +19,9 @@ const LEADER_WAIT: Duration = Duration::from_millis(50);
 /// How soon a member that the cluster does not know yet says again who it is.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 
+/// How soon the leader looks again at a change of members that is not finished.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+
 impl Ops {
     /// A client of another member, for work and questions.
     pub fn client_of(&self, id: MemberId) -> Result<PeerClient<rt::Channel>, OpsError> {
@@ -120,50 +123,6 @@ impl Ops {
         }
     }
 
-    /// Hands leadership over, and waits until the new leader is known here.
-    pub async fn move_leader(&self, to: MemberId, deadline: Deadline) -> Result<(), OpsError> {
-        if !self.replica().leads() {
-            return Err(OpsError::NotLeader { leader: self.replica().leader() });
-        }
-        if to == self.me() {
-            return Ok(());
-        }
-        if !self.members().voters().any(|voter| voter.id == to) || !self.replica().started().contains(&to) {
-            return Err(OpsError::Member(MemberRefusal::NotFound));
-        }
-        let mut standing = self.replica().watch_standing();
-        self.replica().transfer_to(to).await?;
-        let moved = async {
-            while self.replica().leader() != Some(to) {
-                self.replica().changed(&mut standing).await?;
-            }
-            Ok::<(), OpsError>(())
-        };
-        match rt::timeout(deadline.left(), Box::pin(moved)).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(OpsError::Unknown),
-        }
-    }
-
-    /// Before this member stops: gives leadership to the voter that is closest behind.
-    pub async fn hand_over(&self, deadline: Deadline) -> Result<(), OpsError> {
-        if !self.replica().leads() {
-            return Ok(());
-        }
-        let progress = self.replica().replication();
-        let members = self.members();
-        let started = self.replica().started();
-        let successor = members
-            .voters()
-            .filter(|voter| voter.id != self.me() && started.contains(&voter.id))
-            .max_by_key(|voter| progress.get(&voter.id).copied().unwrap_or(0))
-            .map(|voter| voter.id);
-        match successor {
-            Some(successor) => self.move_leader(successor, deadline).await,
-            None => Ok(()),
-        }
-    }
-
     /// Tells the cluster this member's name, zone and client URLs, until it has heard.
     pub async fn publish(&self, me: Member) {
         loop {
@@ -195,14 +154,28 @@ pub async fn run_announcements(ops: Ops) {
             announce_leader(&ops, now_leads);
             leader = now_leads;
         }
-        let now = ops.members().zones_that_hold_a_quorum();
+        let now = super::topology::zone_warnings(&ops.members());
         if now != said {
-            for warning in super::topology::zone_warnings(&ops.members()) {
+            for warning in &now {
                 tracing::warn!("{warning}");
             }
             said = now;
         }
         if ops.replica().changed(&mut standing).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// As the leader: finishes what changes of members left to do, as long as the node.
+pub async fn run_settling(ops: Ops) {
+    let mut standing = ops.replica().watch_standing();
+    loop {
+        let unsettled = ops.replica().settle_members().await;
+        if let Some(unsettled) = unsettled {
+            tracing::debug!(?unsettled, "a change of members is not finished");
+            rt::sleep(SETTLE_PAUSE).await;
+        } else if ops.replica().changed(&mut standing).await.is_err() {
             return;
         }
     }

@@ -15,6 +15,7 @@ mod compaction;
 mod deadline;
 mod error;
 mod follow;
+mod handover;
 mod leases;
 mod membership;
 mod promotion;
@@ -43,11 +44,11 @@ pub use turn::{Place, Turn};
 
 use self::queue::Hops;
 use crate::auth::Live;
-use crate::env::{Disk, Halt};
+use crate::env::{Disk, DiskLock, Halt};
 use crate::lease::LeaseTable;
 use crate::metrics::{RaftMetrics, SpaceMetrics, StateMetrics};
 use crate::mvcc;
-use crate::raft::{Members, Peers, Replica, Standing, Timing};
+use crate::raft::{Holes, Members, Peers, Replica, Standing, Timing};
 use crate::rt;
 use crate::storage::{EngineError, Store, Usage};
 use crate::types::{Limits, LogId, MemberId, Revision};
@@ -105,6 +106,9 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub disk: Arc<dyn Disk>,
     pub data_dir: std::path::PathBuf,
+    pub wal_dir: std::path::PathBuf,
+    /// The node's directories are its own as long as anything of it runs.
+    pub locks: Vec<Arc<dyn DiskLock>>,
     pub leases: Arc<Mutex<LeaseTable>>,
     /// The start of the lease table's clock.
     pub lease_epoch: rt::Instant,
@@ -114,7 +118,7 @@ pub struct Parts {
     pub timing: Timing,
     pub auto_compaction: AutoCompaction,
     pub learners: Learners,
-    pub holes: Arc<Mutex<Vec<LogId>>>,
+    pub holes: Holes,
     pub halt: Halt,
     pub metrics: RaftMetrics,
     pub space_metrics: SpaceMetrics,
@@ -133,6 +137,8 @@ struct Inner {
     store: Arc<Store>,
     disk: Arc<dyn Disk>,
     data_dir: std::path::PathBuf,
+    wal_dir: std::path::PathBuf,
+    _locks: Vec<Arc<dyn DiskLock>>,
     leases: Arc<Mutex<LeaseTable>>,
     lease_epoch: rt::Instant,
     hub: Arc<Hub>,
@@ -140,7 +146,7 @@ struct Inner {
     limits: Limits,
     timing: Timing,
     auto_compaction: AutoCompaction,
-    holes: Arc<Mutex<Vec<LogId>>>,
+    holes: Holes,
     halt: Halt,
     metrics: RaftMetrics,
     space_metrics: SpaceMetrics,
@@ -163,6 +169,8 @@ impl Ops {
             store: parts.store,
             disk: parts.disk,
             data_dir: parts.data_dir,
+            wal_dir: parts.wal_dir,
+            _locks: parts.locks,
             leases: parts.leases,
             lease_epoch: parts.lease_epoch,
             hub: parts.hub,
@@ -191,6 +199,7 @@ impl Ops {
         if parts.learners == Learners::BecomeVoters {
             rt::spawn(promotion::run(ops.clone()));
         }
+        rt::spawn(membership::run_settling(ops.clone()));
         ops
     }
 
@@ -276,7 +285,7 @@ impl Ops {
 
     /// The declared state of this node.
     pub fn node_state(&self) -> NodeState {
-        let holes = self.inner.holes.lock().clone();
+        let holes = self.inner.holes.list();
         if !holes.is_empty() {
             return NodeState::RepairingLog { holes };
         }

@@ -104,7 +104,7 @@ async fn wait_for_change(ops: &Ops) -> Result<(), OpsError> {
 
 /// One question, and the wait for this member's state to be there.
 async fn round(ops: &Ops, until: Deadline) -> Result<(), OpsError> {
-    if !ops.inner.holes.lock().is_empty() {
+    if !ops.inner.holes.is_empty() {
         return Err(OpsError::Repairing);
     }
     let deadline = Deadline::after_ms(ROUND_MS_MAX);

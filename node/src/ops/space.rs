@@ -124,7 +124,7 @@ pub async fn run(ops: Ops) {
         };
         let look = Look {
             quota: of_quota(&usage, ops.limits().quota_bytes_max),
-            disk: of_disk(ops.inner.disk.as_ref(), &[&ops.inner.data_dir]),
+            disk: of_disk(ops.inner.disk.as_ref(), &[&ops.inner.data_dir, &ops.inner.wal_dir]),
         };
         looks_with_room = if look.has_room() { looks_with_room + 1 } else { 0 };
         // An alarm that cannot be read stops the node elsewhere.
@@ -200,6 +200,7 @@ impl Ops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::FaultyDisk;
 
     fn used(total_bytes: u64) -> Usage {
         Usage { total_bytes, live_bytes: total_bytes }
@@ -212,5 +213,15 @@ mod tests {
         assert_eq!(of_quota(&used(951), 1000), Room::Tight);
         assert_eq!(of_quota(&used(950), 1000), Room::Enough);
         assert_eq!(of_quota(&used(u64::MAX / 2), u64::MAX), Room::Enough);
+    }
+
+    #[test]
+    fn the_logs_own_file_system_is_watched_too() {
+        let disk = FaultyDisk::new(1);
+        let dirs = [Path::new("/data"), Path::new("/log")];
+        assert_eq!(of_disk(&disk, &dirs), Room::Enough);
+        disk.set_free_bytes(dirs[1], 5);
+        assert_eq!(of_disk(&disk, &dirs), Room::Short("5 bytes are free in /log".to_owned()));
+        assert_eq!(of_disk(&disk, &dirs[..1]), Room::Enough);
     }
 }

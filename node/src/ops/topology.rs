@@ -89,7 +89,7 @@ impl Ops {
         Topology { members: rows, zones: zones(&members), warnings }
     }
 
-    async fn ask(&self, id: MemberId, deadline: Deadline) -> Option<peer::HelloResponse> {
+    pub(super) async fn ask(&self, id: MemberId, deadline: Deadline) -> Option<peer::HelloResponse> {
         if id == self.me() {
             return Some(self.hello());
         }
@@ -126,11 +126,14 @@ pub fn zone_warnings(members: &Members) -> Vec<String> {
             )
         })
         .collect();
-    let nowhere =
-        members.voters().filter(|voter| voter.member.zone.is_empty() && !voter.member.name.is_empty()).count();
-    if nowhere > 0 {
+    // A founder is known by name before it has said anything; its client URLs come together with its zone.
+    let without = members.voters().filter(|voter| voter.member.zone.is_empty() && !voter.member.client_urls.is_empty());
+    let names: Vec<&str> = without.map(|voter| voter.member.name.as_str()).collect();
+    if !names.is_empty() {
         warnings.push(format!(
-            "{nowhere} of {voters} voters were started without --zone: what the loss of a zone costs cannot be told"
+            "{} of {voters} voters ({}) were started without --zone: what the loss of a zone costs cannot be told",
+            names.len(),
+            names.join(", ")
         ));
     }
     warnings
@@ -150,4 +153,30 @@ fn warnings(members: &Members, rows: &[TopologyMember], leader: Option<MemberId>
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Member;
+
+    fn voter(id: u64, zone: &str, client_urls: &[&str]) -> MemberView {
+        let client_urls = client_urls.iter().map(|url| (*url).to_owned()).collect();
+        let member = Member { name: format!("n{id}"), zone: zone.to_owned(), client_urls, ..Member::default() };
+        MemberView { id: MemberId(id), member, votes: true }
+    }
+
+    #[test]
+    fn voters_without_a_zone_are_named_once_they_have_spoken() {
+        let spoken = ["http://here"];
+        let silent =
+            Members { members: vec![voter(1, "", &[]), voter(2, "", &[]), voter(3, "", &[])], is_joint: false };
+        assert_eq!(zone_warnings(&silent), Vec::<String>::new());
+        let one = Members {
+            members: vec![voter(1, "a", &spoken), voter(2, "", &spoken), voter(3, "", &[])],
+            is_joint: false,
+        };
+        let warnings = zone_warnings(&one);
+        assert!(warnings.len() == 1 && warnings[0].starts_with("1 of 3 voters (n2)"), "{warnings:?}");
+    }
 }

@@ -15,6 +15,7 @@ use openraft::EntryPayload;
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::holes::Holes;
 use super::tally::Tally;
 use super::types::{Applied, RaftEntry, StoredMembership};
 use super::wire;
@@ -42,8 +43,8 @@ pub struct Applier {
     pub halt: Halt,
     /// Whose state it is.
     pub member: MemberId,
-    /// Log entries that are rotten here, in order. Nothing from the first of them on is applied.
-    pub holes: Arc<Mutex<Vec<LogId>>>,
+    /// Log entries that are rotten here. Nothing from the first of them on is applied.
+    pub holes: Holes,
     /// Held over each change of the state, and over whatever must see it stand still.
     pub changing: Arc<Mutex<()>>,
     /// The start of the lease table's clock.
@@ -69,7 +70,7 @@ pub enum Commit {
 impl Applier {
     /// The first rotten entry of the log, if there is one.
     pub fn first_hole(&self) -> Option<LogId> {
-        self.holes.lock().first().copied()
+        self.holes.first()
     }
 
     /// Computes what entries do, in order. With a hole in the log, entries from the hole on are taken and left alone.
@@ -169,8 +170,7 @@ impl Applier {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, back));
             }
             witness::tell(self.member, || Promise::Replaced { log_id: applied });
-            // What the new state covers need not be read from the log any more.
-            self.holes.lock().retain(|hole| hole.index > applied.index);
+            self.holes.covered(applied.index);
             self.tell_applied(applied);
         }
         Ok(())

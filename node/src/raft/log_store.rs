@@ -26,6 +26,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::holes::Holes;
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wire;
 use crate::env::witness::{self, Promise};
@@ -60,28 +61,28 @@ pub struct LogStore {
     /// Woken by the flusher when entries have left the log's memory.
     room: Arc<Notify>,
     /// Entries that had no bytes when the log was opened.
-    holes: Arc<BTreeSet<LogId>>,
-    /// The first entry that the state machine leaves alone, because its bytes are missing.
-    first_hole: Option<LogId>,
+    known_holes: Arc<BTreeSet<LogId>>,
+    /// From the first of these on the state machine leaves entries alone.
+    holes: Holes,
     halt: Halt,
     metrics: DiskMetrics,
 }
 
 impl LogStore {
-    /// Starts the flusher over a log that was just opened. `hole` is the first entry that the state machine leaves
-    /// alone.
-    pub fn start(log: Arc<Log>, hole: Option<LogId>, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
-        let (store, work) = Self::over(log, hole, halt, metrics);
+    /// Starts the flusher over a log that was just opened. From the first of `holes` on the state machine leaves
+    /// entries alone.
+    pub fn start(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
+        let (store, work) = Self::over(log, holes, halt, metrics);
         let (log, room) = (Arc::clone(&store.log), Arc::clone(&store.room));
         rt::spawn_worker("wal-flusher", flush_loop(log, work, room, store.halt.clone(), store.metrics.clone()))?;
         rt::spawn(prepare_loop(Arc::downgrade(&store.log)));
         Ok(store)
     }
 
-    fn over(log: Arc<Log>, hole: Option<LogId>, halt: Halt, metrics: DiskMetrics) -> (Self, mpsc::Receiver<Work>) {
+    fn over(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> (Self, mpsc::Receiver<Work>) {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
-        let holes = Arc::new(log.holes().into_iter().map(Hole::log_id).collect());
-        let store = Self { log, queue, room: Arc::new(Notify::new()), holes, first_hole: hole, halt, metrics };
+        let known_holes = Arc::new(log.holes().into_iter().map(Hole::log_id).collect());
+        let store = Self { log, queue, room: Arc::new(Notify::new()), known_holes, holes, halt, metrics };
         (store, work)
     }
 
@@ -269,11 +270,16 @@ impl LogStore {
         rt::blocking(move || reader.read(start..end, bytes_max)).await
     }
 
+    /// The state machine takes entries from here on without applying them.
+    fn is_left_alone(&self, log_id: LogId) -> bool {
+        self.holes.first().is_some_and(|first| first <= log_id)
+    }
+
     async fn step(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Step> {
         match self.read(start, end, bytes_max).await? {
             Ok(entries) => Ok(Step::Entries(entries)),
             // By term and index: an entry that rotted later, or that was written anew since, is not excused.
-            Err(ReadError::Hole { log_id }) if self.holes.contains(&log_id) => Ok(Step::KnownHole(log_id)),
+            Err(ReadError::Hole { log_id }) if self.known_holes.contains(&log_id) => Ok(Step::KnownHole(log_id)),
             Err(error) => Err(to_io(&error)),
         }
     }
@@ -322,7 +328,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             while next < end {
                 let entries = match store.step(next, end, READ_BYTES_MAX).await? {
                     Step::Entries(raw) => decode_all(raw)?,
-                    Step::KnownHole(hole) if store.first_hole.is_some_and(|first| first <= hole) => vec![blank(hole)],
+                    Step::KnownHole(hole) if store.is_left_alone(hole) => vec![blank(hole)],
                     // The state machine would take the blank for the entry.
                     Step::KnownHole(hole) => Err(to_io(&ReadError::Hole { log_id: hole }))?,
                 };
@@ -396,7 +402,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let last = last.as_ref().map(wire::log_id);
         sometimes!(LogTruncated);
-        self.ask(|done| Work::TruncateAfter(last, done)).await
+        self.ask(|done| Work::TruncateAfter(last, done)).await?;
+        self.holes.truncated(last.map(|last| last.index));
+        Ok(())
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
@@ -459,7 +467,7 @@ mod tests {
     }
 
     fn over(log: Arc<Log>, hole: Option<LogId>) -> LogStore {
-        LogStore::over(log, hole, halt(), metrics()).0
+        LogStore::over(log, Holes::new(hole.into_iter().collect()), halt(), metrics()).0
     }
 
     fn summary(entries: &[RaftEntry]) -> Vec<(u64, bool)> {
@@ -490,6 +498,21 @@ mod tests {
             let sent = store.limited_get_log_entries(1, 6).await.unwrap();
             assert_eq!(summary(&sent), [(1, false), (2, false)]);
             assert!(store.limited_get_log_entries(3, 6).await.is_err() && store.halt.is_thrown());
+        });
+    }
+
+    #[test]
+    fn a_hole_that_is_truncated_holds_nothing_up_any_more() {
+        let disk = FaultyDisk::new(1);
+        drop(written(&disk));
+        rot(&disk, 3);
+        let holes = Holes::new(vec![LogId { term: 2, index: 3 }]);
+        Rt::run(async move {
+            let mut store = LogStore::start(open(&disk), holes.clone(), halt(), metrics()).unwrap();
+            store.truncate_after(Some(wire::raft_log_id(LogId { term: 2, index: 4 }))).await.unwrap();
+            assert!(!holes.is_empty(), "the hole is still in the log");
+            store.truncate_after(Some(wire::raft_log_id(LogId { term: 1, index: 1 }))).await.unwrap();
+            assert!(holes.is_empty());
         });
     }
 
@@ -530,7 +553,7 @@ mod tests {
 
     #[test]
     fn a_full_memory_is_waited_for() {
-        let (store, _flusher) = LogStore::over(open(&FaultyDisk::new(1)), None, halt(), metrics());
+        let (store, _flusher) = LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), halt(), metrics());
         Rt::run(async move {
             store.take_in(&[entry(1, 0, 80)]).await.unwrap();
             let second = [entry(1, 1, 80)];
@@ -547,7 +570,7 @@ mod tests {
     fn the_flusher_makes_room() {
         let log = open(&FaultyDisk::new(1));
         Rt::run(async move {
-            let mut store = LogStore::start(log, None, halt(), metrics()).unwrap();
+            let mut store = LogStore::start(log, Holes::default(), halt(), metrics()).unwrap();
             for index in 0..50 {
                 let entry = wire::entry_from_raw(entry(1, index, 80)).unwrap();
                 store.append([entry], IOFlushed::noop()).await.unwrap();
@@ -559,7 +582,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_flusher_that_is_gone() {
-        let (store, work) = LogStore::over(open(&FaultyDisk::new(1)), None, halt(), metrics());
+        let (store, work) = LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), halt(), metrics());
         drop(work);
         Rt::run(async move {
             store.take_in(&[entry(1, 0, 80)]).await.unwrap();

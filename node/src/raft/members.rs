@@ -2,6 +2,10 @@
 //!
 //! A change of voters goes through Raft's joint consensus. What a change may not do is decided here, before it is
 //! proposed: etcd's strict reconfiguration check refuses what would leave the cluster without a started quorum.
+//!
+//! A member that is added as a voter is first taken in without a vote, and counts as a voter for everybody who asks;
+//! the leader gives it the vote when it has started and caught up (`settling.rs`). So whoever adds it is answered at
+//! once, and no quorum ever depends on an empty disk (decisions/0013).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +23,28 @@ use crate::types::MemberId;
 pub struct MemberView {
     pub id: MemberId,
     pub member: Member,
+    /// It counts in a quorum now.
     pub votes: bool,
+}
+
+impl MemberView {
+    /// It was added without a vote. One that waits for its vote is none.
+    pub fn is_learner(&self) -> bool {
+        !self.votes && !self.is_joining()
+    }
+
+    /// It was added as a voter, and has not caught up yet.
+    pub fn is_joining(&self) -> bool {
+        !self.votes && self.member.votes_when_ready
+    }
 }
 
 /// All members as of one membership entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     pub members: Vec<MemberView>,
+    /// A change of voters is half done: quorums of the old and of the new voters are needed.
+    pub is_joint: bool,
 }
 
 impl Members {
@@ -36,7 +55,7 @@ impl Members {
             member: member.clone(),
             votes: voters.contains(id),
         });
-        Self { members: members.collect() }
+        Self { members: members.collect(), is_joint: membership.get_joint_config().len() > 1 }
     }
 
     pub fn get(&self, id: MemberId) -> Option<&MemberView> {
@@ -48,7 +67,12 @@ impl Members {
     }
 
     pub fn learners(&self) -> impl Iterator<Item = &MemberView> {
-        self.members.iter().filter(|member| !member.votes)
+        self.members.iter().filter(|member| member.is_learner())
+    }
+
+    /// Those that are voters for whoever asks: they vote, or will when they are ready.
+    fn wanted_voters(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| !member.is_learner())
     }
 
     /// Where each member listens for the others.
@@ -138,14 +162,13 @@ impl Replica {
     /// Carries a change out. Only the leader can.
     pub async fn change_members(&self, change: MemberChange, learners_max: usize) -> Result<Members, MemberRefusal> {
         let members = self.members();
+        let _changing = self.changing.begin();
         match change {
             MemberChange::AddVoter(id, member) => {
                 refuse_known(&members, id, &member)?;
-                self.refuse_without_quorum(&members, 1)?;
-                // A voter learns the log first, so that the quorum never depends on an empty disk for long. The joint
-                // change waits for nothing: the operator starts the member after this call, as with etcd.
+                self.refuse_without_quorum(&members)?;
+                let member = Member { votes_when_ready: true, ..member };
                 self.propose(ChangeMembers::AddNodes(BTreeMap::from([(id.0, member)]))).await?;
-                self.propose(ChangeMembers::AddVoterIds(BTreeSet::from([id.0]))).await?;
             }
             MemberChange::AddLearner(id, member) => {
                 refuse_known(&members, id, &member)?;
@@ -156,7 +179,7 @@ impl Replica {
             }
             MemberChange::Promote(id) => {
                 let learner = members.get(id).ok_or(MemberRefusal::NotFound)?;
-                if learner.votes {
+                if !learner.is_learner() {
                     return Err(MemberRefusal::NotLearner);
                 }
                 self.refuse_lagging(id)?;
@@ -185,7 +208,12 @@ impl Replica {
             }
             MemberChange::Publish(id, said) => {
                 let known = members.get(id).ok_or(MemberRefusal::NotFound)?;
-                let member = Member { peer_urls: known.member.peer_urls.clone(), ..said };
+                // What an operator decided stays.
+                let member = Member {
+                    peer_urls: known.member.peer_urls.clone(),
+                    votes_when_ready: known.member.votes_when_ready,
+                    ..said
+                };
                 if member != known.member {
                     self.propose(ChangeMembers::SetNodes(BTreeMap::from([(id.0, member)]))).await?;
                 }
@@ -194,7 +222,7 @@ impl Replica {
         Ok(self.members())
     }
 
-    async fn propose(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberRefusal> {
+    pub(super) async fn propose(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberRefusal> {
         // `retain` is off: a voter that is removed leaves altogether, it does not stay on as a learner.
         let result = self.raft.change_membership(change, false).await;
         match result {
@@ -217,12 +245,13 @@ impl Replica {
         started
     }
 
-    /// A cluster that grows by `added` members which have not started needs its quorum among those that have.
-    fn refuse_without_quorum(&self, members: &Members, added: usize) -> Result<(), MemberRefusal> {
+    /// A cluster that grows by a member which has not started needs its quorum among those that have.
+    fn refuse_without_quorum(&self, members: &Members) -> Result<(), MemberRefusal> {
         let started = self.started();
-        let voters: Vec<MemberId> = members.voters().map(|voter| voter.id).collect();
+        let voters: Vec<MemberId> = members.wanted_voters().map(|voter| voter.id).collect();
         let active = voters.iter().filter(|id| started.contains(id)).count();
-        let quorum_after = (voters.len() + added) / 2 + 1;
+        let voters_after = voters.len() + 1;
+        let quorum_after = voters_after / 2 + 1;
         // etcd lets one member grow to two, although the second has not started yet.
         if voters.len() == 1 || active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
     }
@@ -235,7 +264,7 @@ impl Replica {
         if !staying.is_empty() && active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
     }
 
-    fn refuse_lagging(&self, learner: MemberId) -> Result<(), MemberRefusal> {
+    pub(super) fn refuse_lagging(&self, learner: MemberId) -> Result<(), MemberRefusal> {
         let last = self.standing().last_log_index;
         let matched = self.replication().get(&learner).copied().unwrap_or(0);
         let ready = u128::from(matched) * 100 >= u128::from(last) * u128::from(READY_LAG_PERCENT);
@@ -281,7 +310,17 @@ mod tests {
             member: Member { zone: (*zone).to_owned(), ..Member::default() },
             votes: true,
         });
-        Members { members: members.collect() }
+        Members { members: members.collect(), is_joint: false }
+    }
+
+    #[test]
+    fn a_member_that_joins_is_a_voter_for_everybody_and_for_no_quorum() {
+        let mut members = layout(&["a", "b"]);
+        members.members[1].votes = false;
+        assert!(members.members[1].is_learner() && !members.members[1].is_joining());
+        members.members[1].member.votes_when_ready = true;
+        assert!(!members.members[1].is_learner() && members.members[1].is_joining());
+        assert_eq!((members.voters().count(), members.wanted_voters().count(), members.learners().count()), (1, 2, 0));
     }
 
     #[test]

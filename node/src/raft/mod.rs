@@ -14,13 +14,16 @@
 //! [`raft_config`].
 
 mod applier;
+mod holes;
 mod invariants;
 mod log_store;
 mod machine;
 mod members;
 mod network;
 mod peers;
+mod reach;
 mod service;
+mod settling;
 mod snapshot;
 #[cfg(test)]
 mod suite;
@@ -38,9 +41,11 @@ use openraft::raft::ReadPolicy;
 use openraft::{Config, ServerState, SnapshotPolicy};
 
 pub use applier::Applier;
+pub use holes::Holes;
 pub use members::{MemberChange, MemberRefusal, MemberView, Members};
 pub use peers::{PEER_MESSAGE_BYTES_MAX, Peers, work_client};
 pub use service::RaftService;
+pub use settling::Unsettled;
 pub use tally::Tally;
 pub use types::{Applied, EncodedBatch, Member};
 pub use wire::{member_from_wire, member_to_wire};
@@ -156,15 +161,16 @@ pub struct Replica {
     peers: Peers,
     incoming: Incoming,
     applied: rt::watch::Receiver<LogId>,
-    /// A member with holes in its log votes and acknowledges, but never leads.
-    may_lead: bool,
+    /// A member with holes in its log votes and acknowledges, but does not lead.
+    holes: Holes,
+    changing: settling::Changing,
     /// A member that did not answer a heartbeat for this long counts as not started.
     patience: Duration,
     peer_metrics: PeerMetrics,
 }
 
 /// openraft's settings, none of them by default.
-fn raft_config(timing: &Timing, may_lead: bool) -> Config {
+fn raft_config(timing: &Timing, holes: &Holes) -> Config {
     let (election_min, election_max) = timing.openraft_election_ms();
     Config {
         cluster_name: "holdfast".to_owned(),
@@ -179,7 +185,7 @@ fn raft_config(timing: &Timing, may_lead: bool) -> Config {
         // Our state is flushed now and then, not before every answer, and the commit index is not stored: a leader
         // that restarted must learn what is committed in an election, not restore itself.
         enable_leader_restore: Some(false),
-        enable_elect: may_lead,
+        enable_elect: holes.is_empty(),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_entries),
         max_in_snapshot_log_to_keep: timing.catch_up_entries,
         replication_lag_threshold: timing.catch_up_entries,
@@ -229,16 +235,22 @@ async fn halt_with_raft(raft: Raft, halt: Halt) {
     }
 }
 
+/// Lets a member stand for election when its log has no holes any more.
+async fn lead_again(raft: Raft, holes: Holes) {
+    holes.none_left().await;
+    tracing::info!("the Raft log has no rotten entries any more: this member may lead again");
+    raft.runtime_config().elect(true);
+}
+
 impl Replica {
     /// Starts openraft over the opened log and state.
     pub async fn start(parts: Parts) -> Result<Self, RaftStopped> {
-        let may_lead = parts.applier.first_hole().is_none();
-        let config = raft_config(&parts.timing, may_lead).validate().map_err(|error| {
+        let holes = parts.applier.holes.clone();
+        let config = raft_config(&parts.timing, &holes).validate().map_err(|error| {
             RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
         })?;
         let me = parts.peers.me().0;
-        let hole = parts.applier.first_hole();
-        let log = LogStore::start(parts.log, hole, parts.halt.clone(), parts.metrics.disk.clone())
+        let log = LogStore::start(parts.log, holes.clone(), parts.halt.clone(), parts.metrics.disk.clone())
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         parts.applier.tally.count_keys(&parts.applier.store, &parts.applier.changing);
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
@@ -248,6 +260,9 @@ impl Replica {
             .await
             .map_err(|error| RaftStopped(error.to_string()))?;
         rt::spawn(halt_with_raft(raft.clone(), parts.halt));
+        if !holes.is_empty() {
+            rt::spawn(lead_again(raft.clone(), holes.clone()));
+        }
         let (disk, incoming_dir) = (parts.disk, parts.incoming_dir);
         let incoming = rt::blocking(move || Incoming::open(disk, incoming_dir))
             .await
@@ -259,7 +274,8 @@ impl Replica {
             peers: parts.peers,
             incoming,
             applied: parts.applied,
-            may_lead,
+            holes,
+            changing: settling::Changing::default(),
             patience,
             peer_metrics: parts.metrics.peers,
         })
@@ -267,8 +283,8 @@ impl Replica {
 
     /// The gRPC service that other members' replication talks to.
     pub fn service(&self) -> RaftService {
-        let incoming = self.incoming.clone();
-        RaftService::new(self.raft.clone(), self.peers.clone(), incoming, self.may_lead, self.peer_metrics.clone())
+        let (incoming, holes) = (self.incoming.clone(), self.holes.clone());
+        RaftService::new(self.raft.clone(), self.peers.clone(), incoming, holes, self.peer_metrics.clone())
     }
 
     /// Whether the cluster's first members were ever written to this log.

@@ -25,7 +25,7 @@ use prost::Message as _;
 use tonic::{Response, Status};
 
 use super::peers::{Peers, Purpose};
-
+use super::reach::Reach;
 use super::snapshot::{self, SnapshotFiles};
 use super::types::{Member, TypeConfig};
 use super::wire;
@@ -44,13 +44,14 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Network {
     peers: Peers,
+    reach: Reach,
     metrics: RaftMetrics,
     peer_metrics: PeerMetrics,
 }
 
 impl Network {
     pub fn new(peers: Peers, metrics: RaftMetrics, peer_metrics: PeerMetrics) -> Self {
-        Self { peers, metrics, peer_metrics }
+        Self { peers, reach: Reach::default(), metrics, peer_metrics }
     }
 
     fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
@@ -62,6 +63,7 @@ impl Network {
             attempt: 0,
             purpose,
             reached: true,
+            reach: self.reach.clone(),
             metrics: self.metrics.clone(),
             peer_metrics: self.peer_metrics.to(&MemberId(target).to_string()),
         }
@@ -92,8 +94,9 @@ pub struct Connection {
     /// Which of the member's addresses is used; the next one after each failure.
     attempt: usize,
     purpose: Purpose,
-    /// The last call was answered. The log tells of changes only.
+    /// The last call was answered.
     reached: bool,
+    reach: Reach,
     metrics: RaftMetrics,
     peer_metrics: OnePeerMetrics,
 }
@@ -140,8 +143,9 @@ impl Connection {
     }
 
     fn note_answer(&mut self) {
-        if !std::mem::replace(&mut self.reached, true) && self.purpose == Purpose::Append {
-            tracing::info!(member = %MemberId(self.target), "the member can be reached again");
+        self.reached = true;
+        if self.purpose == Purpose::Append {
+            self.reach.answered(self.target);
         }
     }
 
@@ -151,9 +155,9 @@ impl Connection {
         if self.purpose == Purpose::Heartbeat {
             self.metrics.heartbeat_send_failures.inc();
         }
-        if std::mem::replace(&mut self.reached, false) && self.purpose == Purpose::Append {
-            let urls = self.peers.addresses_of(self.target);
-            tracing::warn!(member = %MemberId(self.target), ?urls, why, "the member cannot be reached");
+        self.reached = false;
+        if self.purpose == Purpose::Append {
+            self.reach.failed(self.target, &self.peers.addresses_of(self.target), why);
         }
     }
 

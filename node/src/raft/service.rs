@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::holes::Holes;
 use super::peers::Peers;
 use super::snapshot::{Incoming, Transfer};
 use super::types::{RaftVote, TypeConfig};
@@ -32,13 +33,13 @@ pub struct RaftService {
     incoming: Incoming,
     /// The snapshot being received. A newer offer replaces it.
     transfer: Arc<Mutex<Option<Transfer>>>,
-    may_lead: bool,
+    holes: Holes,
     metrics: PeerMetrics,
 }
 
 impl RaftService {
-    pub fn new(raft: Raft, peers: Peers, incoming: Incoming, may_lead: bool, metrics: PeerMetrics) -> Self {
-        Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), may_lead, metrics }
+    pub fn new(raft: Raft, peers: Peers, incoming: Incoming, holes: Holes, metrics: PeerMetrics) -> Self {
+        Self { raft, peers, incoming, transfer: Arc::new(Mutex::new(None)), holes, metrics }
     }
 
     fn vote(&self) -> RaftVote {
@@ -165,7 +166,7 @@ impl RaftApi for RaftService {
     ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
         self.peers.check(message.envelope.as_ref())?;
-        if !self.may_lead {
+        if !self.holes.is_empty() {
             return Err(Status::failed_precondition("this member is repairing its log and does not lead"));
         }
         let request = TransferLeaderRequest::new(

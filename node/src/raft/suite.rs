@@ -13,6 +13,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageError};
 use parking_lot::Mutex;
 
+use super::holes::Holes;
 use super::log_store::LogStore;
 use super::types::{Applied, RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire;
@@ -93,7 +94,7 @@ impl StoreBuilder<TypeConfig, LogStore, Plain> for Fresh {
         let (log, _found) = Log::open(disk, Path::new("/wal"), options, identity).expect("a new log");
         let halt = Halt::new(|reason| panic!("the suite broke it: {reason}"));
         let metrics = Metrics::new(&Identity::default());
-        let log_store = LogStore::start(Arc::new(log), None, halt, metrics.disk).expect("a thread");
+        let log_store = LogStore::start(Arc::new(log), Holes::default(), halt, metrics.disk).expect("a thread");
         Ok(((), log_store, Plain::default()))
     }
 }

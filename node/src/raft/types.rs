@@ -37,6 +37,8 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Availability zone; empty if the member was started without one.
     pub zone: String,
+    /// It was added as a voter and does not vote yet: the leader lets it when it has started and caught up.
+    pub votes_when_ready: bool,
 }
 
 openraft::declare_raft_types!(

@@ -76,11 +76,18 @@ pub fn member_to_wire(id: u64, member: &Member) -> peer::MemberInfo {
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
         zone: member.zone.clone(),
+        votes_when_ready: member.votes_when_ready,
     }
 }
 
 pub fn member_from_wire(wire: peer::MemberInfo) -> Member {
-    Member { name: wire.name, peer_urls: wire.peer_urls, client_urls: wire.client_urls, zone: wire.zone }
+    Member {
+        name: wire.name,
+        peer_urls: wire.peer_urls,
+        client_urls: wire.client_urls,
+        zone: wire.zone,
+        votes_when_ready: wire.votes_when_ready,
+    }
 }
 
 pub fn membership_to_wire(membership: &RaftMembership) -> peer::Membership {

@@ -23,6 +23,7 @@
 //! {first index, 20 digits}.seg   a segment                 meta.a, meta.b   two copies of one small record
 //! spare                          the next segment, zeroed ahead of time; worthless after a restart
 //! *.new                          a file that was being created; worthless after a restart
+//! LOCK                           empty; locked by the process that has the log open
 //! ```
 //!
 //! Integers are little-endian. crc is crc32 (IEEE). Indexes count from 0. A *record* is sealed as
@@ -103,6 +104,9 @@ use crate::types::{ClusterId, LogId, MemberId, Vote};
 pub use error::{FillError, OpenError, ReadError, WalError};
 pub use log::Log;
 pub use spare::Preparation;
+
+/// The file that whoever opens a log locks before.
+pub const LOCK_NAME: &str = "LOCK";
 
 /// One entry, as the log sees it: it never looks into the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

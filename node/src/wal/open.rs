@@ -17,7 +17,7 @@ use super::scan;
 use super::segment::{Geometry, NEW_SUFFIX, SLOTS_MAX, Segment, file_name, first_of};
 use super::spare::SPARE_NAME;
 use super::verdict::{self, MetaCopy, MetaVerdict, SegmentFile, SegmentHead, SegmentPlace, SegmentVerdict, Segments};
-use super::{Identity, LogOptions, OpenError, Opened, Origin};
+use super::{Identity, LOCK_NAME, LogOptions, OpenError, Opened, Origin};
 use crate::codec::record::RecordError;
 use crate::env::witness::{self, Promise};
 use crate::env::{Disk, OpenMode, sometimes};
@@ -125,7 +125,7 @@ impl Opening<'_> {
                 segments.push(first);
             } else if name == SPARE_NAME || name.ends_with(NEW_SUFFIX) {
                 self.rubbish.push(self.dir.join(name));
-            } else if !META_NAMES.contains(&name.as_str()) {
+            } else if !META_NAMES.contains(&name.as_str()) && name != LOCK_NAME {
                 self.note(format!("{name}: not a file of the log, ignored"));
             }
         }

@@ -13,12 +13,13 @@ use holdfast_node::gateway::Access;
 use holdfast_node::io::Io;
 use holdfast_node::node::Node;
 use holdfast_node::ops::{AutoCompaction, Learners};
-use holdfast_node::raft::Timing;
+use holdfast_node::raft::{Members, Timing};
 use holdfast_node::settings::{ClusterState, Settings};
 use holdfast_node::storage::MemoryEngineFactory;
 use holdfast_node::types::{Limits, Revision, TlsSettings};
 use holdfast_node::wal::LogOptions;
 use holdfast_node::{mvcc, rt};
+use holdfast_proto::etcdserverpb::cluster_client::ClusterClient;
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
 use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle};
@@ -72,6 +73,7 @@ struct Machine {
 
 /// All machines and the links between them.
 pub struct Cluster {
+    options: ClusterOptions,
     machines: Vec<Machine>,
     client: NodeHandle,
     trace: Trace,
@@ -89,7 +91,14 @@ fn url(index: NodeIndex, port: u16) -> String {
     format!("http://{}:{port}", address(index))
 }
 
-fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
+/// How a node comes into its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Founder,
+    Joiner,
+}
+
+fn settings(options: &ClusterOptions, index: NodeIndex, role: Role) -> Settings {
     let data_dir = PathBuf::from("/data");
     let peers: BTreeMap<String, Vec<String>> =
         (0..options.zones.len()).map(|other| (name(other), vec![url(other, PEER_PORT)])).collect();
@@ -105,7 +114,10 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
         advertise_peer_urls: vec![url(index, PEER_PORT)],
         initial_cluster: peers,
         initial_cluster_token: "sim".to_owned(),
-        initial_cluster_state: ClusterState::New,
+        initial_cluster_state: match role {
+            Role::Founder => ClusterState::New,
+            Role::Joiner => ClusterState::Existing,
+        },
         timing: Timing { snapshot_entries: options.snapshot_entries, catch_up_entries: 20, ..Timing::default() },
         limits: Limits::default(),
         log: options.log.clone(),
@@ -119,26 +131,52 @@ fn settings(options: &ClusterOptions, index: NodeIndex) -> Settings {
     }
 }
 
+/// A machine whose server starts at once.
+fn machine(options: &ClusterOptions, index: NodeIndex, role: Role) -> Machine {
+    let handle = Handle::current();
+    let disk = FaultyDisk::new(handle.seed().wrapping_mul(31).wrapping_add(index as u64));
+    let server = Arc::new(Mutex::new(None));
+    let halted = Arc::new(Mutex::new(None));
+    let settings = settings(options, index, role);
+    let init = {
+        let (disk, server, halted) = (disk.clone(), Arc::clone(&server), Arc::clone(&halted));
+        move || serve(settings.clone(), disk.clone(), Arc::clone(&server), Arc::clone(&halted))
+    };
+    let handle = handle.create_node().name(name(index)).ip(address(index)).init(init).build();
+    Machine { handle, disk, server, halted }
+}
+
 impl Cluster {
     /// Builds the machines and starts a server on each.
     pub fn start(options: &ClusterOptions, trace: Trace) -> Self {
-        let handle = Handle::current();
-        let machines = (0..options.zones.len())
-            .map(|index| {
-                let disk = FaultyDisk::new(handle.seed().wrapping_mul(31).wrapping_add(index as u64));
-                let server = Arc::new(Mutex::new(None));
-                let halted = Arc::new(Mutex::new(None));
-                let settings = settings(options, index);
-                let init = {
-                    let (disk, server, halted) = (disk.clone(), Arc::clone(&server), Arc::clone(&halted));
-                    move || serve(settings.clone(), disk.clone(), Arc::clone(&server), Arc::clone(&halted))
-                };
-                let handle = handle.create_node().name(name(index)).ip(address(index)).init(init).build();
-                Machine { handle, disk, server, halted }
-            })
-            .collect();
-        let client = handle.create_node().name("client").ip(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))).build();
-        Self { machines, client, trace }
+        let machines = (0..options.zones.len()).map(|index| machine(options, index, Role::Founder)).collect();
+        let client =
+            Handle::current().create_node().name("client").ip(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))).build();
+        Self { options: options.clone(), machines, client, trace }
+    }
+
+    /// Where the next machine will be reached by its peers.
+    pub fn next_peer_url(&self) -> String {
+        url(self.len(), PEER_PORT)
+    }
+
+    /// One machine more. Its server joins the cluster, which must know it already.
+    pub fn join(&mut self, zone: &str) -> NodeIndex {
+        let index = self.len();
+        self.trace.say(format!("{} starts, to join", name(index)));
+        self.options.zones.push(zone.to_owned());
+        self.machines.push(machine(&self.options, index, Role::Joiner));
+        index
+    }
+
+    /// A client for changes of members, through one node. To be used on the client's machine.
+    pub fn admin(index: NodeIndex) -> ClusterClient<rt::Channel> {
+        ClusterClient::new(Self::channel(index))
+    }
+
+    /// The members as one node knows them; none if it does not run.
+    pub fn members(&self, index: NodeIndex) -> Option<Members> {
+        self.server(index).map(|node| node.ops().members())
     }
 
     pub fn len(&self) -> usize {

@@ -12,12 +12,14 @@
 //!
 //! The trace is the proof of determinism: equal seeds give equal traces, to the byte, in any process.
 
+mod changes;
 mod cluster;
 mod register;
 mod story;
 mod trace;
 mod world;
 
+pub use changes::half_done;
 pub use cluster::{Cluster, ClusterOptions};
 pub use register::{Score, Writes, register_under_lock};
 pub use story::{catch_up, failover};

@@ -12,10 +12,10 @@ use super::{Cluster, ClusterOptions, Trace};
 use crate::world::NodeIndex;
 
 /// Writes acknowledged so far, as key and value.
-type Acked = Vec<(Bytes, Bytes)>;
+pub(super) type Acked = Vec<(Bytes, Bytes)>;
 
 /// Puts one key through the nodes, in turn, except `not`; tries until it is acknowledged.
-async fn put_until_acked(cluster: &Cluster, not: Option<NodeIndex>, number: usize, acked: &mut Acked) {
+pub(super) async fn put_until_acked(cluster: &Cluster, not: Option<NodeIndex>, number: usize, acked: &mut Acked) {
     let key = Bytes::from(format!("key-{number:04}"));
     let nodes: Vec<NodeIndex> = (0..cluster.len()).filter(|index| Some(*index) != not).collect();
     for attempt in 0.. {
@@ -34,14 +34,14 @@ async fn put_until_acked(cluster: &Cluster, not: Option<NodeIndex>, number: usiz
     }
 }
 
-async fn put_many(cluster: &Cluster, numbers: std::ops::Range<usize>, acked: &mut Acked) {
+pub(super) async fn put_many(cluster: &Cluster, numbers: std::ops::Range<usize>, acked: &mut Acked) {
     for number in numbers {
         put_until_acked(cluster, None, number, acked).await;
     }
 }
 
 /// Reads one key through one node, linearizably. None if the node did not answer in time.
-async fn read(cluster: &Cluster, index: NodeIndex, key: Bytes) -> Option<Option<Bytes>> {
+pub(super) async fn read(cluster: &Cluster, index: NodeIndex, key: Bytes) -> Option<Option<Bytes>> {
     let read = cluster.client().spawn(async move {
         let mut client = Cluster::kv(index);
         let request = RangeRequest { key, ..RangeRequest::default() };
@@ -113,14 +113,14 @@ pub async fn catch_up(trace: Trace) {
     check_everything(&cluster, &trace, &acked).await;
 }
 
-async fn put_without(cluster: &Cluster, not: NodeIndex, numbers: std::ops::Range<usize>, acked: &mut Acked) {
+pub(super) async fn put_without(cluster: &Cluster, not: NodeIndex, numbers: std::ops::Range<usize>, acked: &mut Acked) {
     for number in numbers {
         put_until_acked(cluster, Some(not), number, acked).await;
     }
 }
 
 /// All nodes converge, and every acknowledged write is there.
-async fn check_everything(cluster: &Cluster, trace: &Trace, acked: &Acked) {
+pub(super) async fn check_everything(cluster: &Cluster, trace: &Trace, acked: &Acked) {
     let (revision, hash) = cluster.converge().await;
     trace.say(format!("all nodes are at revision {revision} with hash {hash:08x}"));
     for (key, value) in acked {

@@ -92,6 +92,11 @@ impl FaultyDisk {
     }
 
     /// Writes that would take the sum of all file lengths past this fail with ENOSPC.
+    /// Says that `dir` lies on a file system of its own, with so much room.
+    pub fn set_free_bytes(&self, dir: &Path, bytes: u64) {
+        self.medium.lock().free_bytes.insert(dir.to_owned(), bytes);
+    }
+
     pub fn set_capacity_bytes(&self, bytes: u64) {
         self.medium.lock().capacity_bytes = bytes;
     }

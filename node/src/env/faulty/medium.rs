@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 
 use super::inject::{CrashPolicy, DiskCounters, SyncFault, WriteFault};
-use super::parent_of;
+use super::{FaultyLock, parent_of};
 
 /// What the medium writes as one.
 pub(super) const SECTOR_BYTES: usize = 512;
@@ -131,12 +132,16 @@ pub(super) struct Medium {
     chance: u64,
     pub counters: DiskCounters,
     pub capacity_bytes: u64,
+    /// Free space of directories that lie on file systems of their own.
+    pub free_bytes: BTreeMap<PathBuf, u64>,
     /// Changes left until the power goes; none means that it stays.
     pub power_left: Option<u64>,
     pub sync_faults: SyncFault,
     /// The error number that every write fails with.
     pub write_error: Option<i32>,
     pub write_faults: BTreeMap<PathBuf, WriteFault>,
+    /// Who holds which file. Gone when the process dies.
+    pub locks: BTreeMap<PathBuf, Weak<FaultyLock>>,
 }
 
 impl Medium {
@@ -154,10 +159,12 @@ impl Medium {
             chance: seed,
             counters: DiskCounters::default(),
             capacity_bytes: 1 << 40,
+            free_bytes: BTreeMap::new(),
             power_left: None,
             sync_faults: SyncFault::Never,
             write_error: None,
             write_faults: BTreeMap::new(),
+            locks: BTreeMap::new(),
         }
     }
 
@@ -460,6 +467,7 @@ impl Medium {
     pub fn restart_process(&mut self) {
         self.generation += 1;
         self.power_left = None;
+        self.locks.clear();
         for file in self.inodes.values_mut() {
             file.handles = 0;
         }

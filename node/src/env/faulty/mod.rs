@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 pub use inject::{CrashPolicy, DiskCounters};
 use medium::{Medium, NameChange};
 
-use super::{Disk, DiskFile, OpenMode};
+use super::{Disk, DiskFile, DiskLock, OpenMode};
 
 /// A handle; clones share the medium.
 #[derive(Clone, Debug)]
@@ -157,12 +157,32 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let medium = self.medium.lock();
         medium.power()?;
+        if let Some(free) = medium.free_bytes.get(dir) {
+            return Ok(*free);
+        }
         Ok(medium.capacity_bytes.saturating_sub(medium.used_bytes()))
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Arc<dyn DiskLock>> {
+        let mut medium = self.medium.lock();
+        medium.power()?;
+        if medium.locks.get(path).is_some_and(|holder| holder.strong_count() > 0) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let lock = Arc::new(FaultyLock);
+        medium.locks.insert(path.to_owned(), Arc::downgrade(&lock));
+        Ok(lock)
+    }
 }
+
+/// Held until it is dropped, or until the machine crashes.
+#[derive(Debug)]
+pub(super) struct FaultyLock;
+
+impl DiskLock for FaultyLock {}
 
 #[derive(Debug)]
 struct FaultyFile {

@@ -1,0 +1,24 @@
+//! Who may take part, from when on, and who may lead: on real processes and real files.
+
+#![cfg(not(madsim))]
+
+mod directory;
+mod growing;
+mod leading;
+
+use holdfast_jepsen::world::process::{Cluster, Shape};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_directories_is_refused() {
+    directory::in_use(Cluster::start(&Shape::holdfast(1)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_goes_to_no_member_with_a_rotten_log() {
+    leading::not_to_a_rotten_log().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_grows_to_two_and_is_answered_at_once() {
+    growing::one_to_two().await;
+}

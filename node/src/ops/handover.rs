@@ -1,0 +1,129 @@
+//! Handing leadership over: because an operator asked, or because this member stops.
+//!
+//! Whoever is handed leadership must be able to take it at once: it has the log, all of it readable, up to the last
+//! entries. A member that cannot would leave the cluster without a leader for a whole election.
+
+use futures::future::join_all;
+
+use super::{Deadline, Ops, OpsError};
+use crate::raft::MemberRefusal;
+use crate::rt;
+use crate::types::MemberId;
+
+/// How long members have to say how they are, before leadership is handed to one of them.
+const ASK_MS: u64 = 300;
+/// Entries that a successor may still lack. It must get them within an election timeout.
+const LAG_ENTRIES_MAX: u64 = 1000;
+/// States in which a member leads.
+const LEADING_STATES: [&str; 2] = ["ok", "read-only(space)"];
+
+/// A voter that answered when it was asked how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    id: MemberId,
+    state: String,
+    last_index: u64,
+}
+
+impl Candidate {
+    fn can_lead(&self, last_index: u64) -> bool {
+        LEADING_STATES.contains(&self.state.as_str()) && self.last_index + LAG_ENTRIES_MAX >= last_index
+    }
+}
+
+/// Of those that can lead, the one that lacks least.
+fn successor(candidates: &[Candidate], last_index: u64) -> Option<MemberId> {
+    let able = candidates.iter().filter(|candidate| candidate.can_lead(last_index));
+    able.max_by_key(|candidate| candidate.last_index).map(|candidate| candidate.id)
+}
+
+impl Ops {
+    /// Hands leadership over, and waits until the new leader is known here.
+    pub async fn move_leader(&self, to: MemberId, deadline: Deadline) -> Result<(), OpsError> {
+        if !self.replica().leads() {
+            return Err(OpsError::NotLeader { leader: self.replica().leader() });
+        }
+        if to == self.me() {
+            return Ok(());
+        }
+        let candidates = self.candidates(&[to]).await;
+        let last_index = self.standing().last_log_index;
+        if successor(&candidates, last_index) != Some(to) {
+            tracing::warn!(%to, ?candidates, last_index, "leadership is not handed to a member that cannot take it");
+            return Err(OpsError::Member(MemberRefusal::NotFound));
+        }
+        self.transfer(to, deadline).await
+    }
+
+    async fn transfer(&self, to: MemberId, deadline: Deadline) -> Result<(), OpsError> {
+        let mut standing = self.replica().watch_standing();
+        self.replica().transfer_to(to).await?;
+        let moved = async {
+            while self.replica().leader() != Some(to) {
+                self.replica().changed(&mut standing).await?;
+            }
+            Ok::<(), OpsError>(())
+        };
+        match rt::timeout(deadline.left(), Box::pin(moved)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(OpsError::Unknown),
+        }
+    }
+
+    /// Before this member stops: gives leadership to the voter that is closest behind and can lead.
+    pub async fn hand_over(&self, deadline: Deadline) -> Result<(), OpsError> {
+        if !self.replica().leads() {
+            return Ok(());
+        }
+        let started = self.replica().started();
+        let voters: Vec<MemberId> = self.members().voters().map(|voter| voter.id).collect();
+        let others: Vec<MemberId> = voters.into_iter().filter(|id| *id != self.me() && started.contains(id)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let candidates = self.candidates(&others).await;
+        match successor(&candidates, self.standing().last_log_index) {
+            Some(successor) => self.transfer(successor, deadline).await,
+            None => {
+                tracing::warn!(?candidates, "no member can take leadership over");
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks voters how they are. Those that do not answer are left out.
+    async fn candidates(&self, ids: &[MemberId]) -> Vec<Candidate> {
+        let members = self.members();
+        let voters = ids.iter().filter(|id| members.voters().any(|voter| voter.id == **id));
+        let progress = self.replica().replication();
+        let progress = &progress;
+        let asks = voters.map(|id| async move {
+            let said = self.ask(*id, Deadline::after_ms(ASK_MS)).await?;
+            // What it acknowledged to us may be newer than what it says, and the other way round.
+            let last_index = progress.get(id).copied().unwrap_or(0).max(said.last_index);
+            Some(Candidate { id: *id, state: said.state, last_index })
+        });
+        join_all(asks).await.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(id: u64, state: &str, last_index: u64) -> Candidate {
+        Candidate { id: MemberId(id), state: state.to_owned(), last_index }
+    }
+
+    #[test]
+    fn the_successor_is_well_and_close_behind() {
+        let rotten = candidate(1, "repairing(log)", 5000);
+        let close = candidate(2, "ok", 4990);
+        let closer = candidate(3, "read-only(space)", 4995);
+        let lagging = candidate(4, "ok", 3999);
+        let all = [rotten.clone(), close.clone(), closer, lagging.clone()];
+        assert_eq!(successor(&all, 5000), Some(MemberId(3)));
+        assert_eq!(successor(&[rotten.clone(), close, lagging.clone()], 5000), Some(MemberId(2)));
+        assert_eq!(successor(&[rotten, lagging], 5000), None);
+    }
+}
