@@ -31,7 +31,8 @@ pub struct Who {
 /// hold as long as the values live.
 pub async fn lock_directories(settings: &Settings, io: &Io) -> Result<Vec<Arc<dyn DiskLock>>, StartError> {
     let disk = Arc::clone(&io.disk);
-    let dirs = [settings.data_dir.clone(), settings.wal_dir.clone()];
+    let mut dirs = vec![settings.data_dir.clone(), settings.wal_dir.clone()];
+    dirs.dedup();
     blocking_disk(move || {
         refuse_etcds(disk.as_ref(), &dirs[0])?;
         dirs.iter().map(|dir| lock(disk.as_ref(), dir)).collect()

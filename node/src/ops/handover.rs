@@ -57,6 +57,7 @@ impl Ops {
 
     async fn transfer(&self, to: MemberId, deadline: Deadline) -> Result<(), OpsError> {
         let mut standing = self.replica().watch_standing();
+        tracing::info!(%to, "leadership is handed over");
         self.replica().transfer_to(to).await?;
         let moved = async {
             while self.replica().leader() != Some(to) {
