@@ -3,6 +3,7 @@
 #![cfg(not(madsim))]
 
 mod directory;
+mod founding;
 mod growing;
 mod leading;
 
@@ -21,4 +22,14 @@ async fn leadership_goes_to_no_member_with_a_rotten_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_member_grows_to_two_and_is_answered_at_once() {
     growing::one_to_two().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_found_the_cluster_and_the_third_may_be_late() {
+    founding::late().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_without_its_disk_founds_nothing_and_is_refused() {
+    founding::lost().await;
 }

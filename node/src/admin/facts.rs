@@ -30,7 +30,7 @@ pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
         proposals_waiting: ops.proposals_waiting() as u64,
         log_holes: match &state {
             NodeState::RepairingLog { holes } => holes.len() as u64,
-            NodeState::Ok | NodeState::ReadOnlySpace => 0,
+            NodeState::Ok | NodeState::StalledDisk | NodeState::ReadOnlySpace => 0,
         },
         members: members.members.len() as u64,
         voters: members.voters().count() as u64,

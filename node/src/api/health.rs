@@ -54,7 +54,7 @@ impl HealthService {
 fn serving(ops: &Ops) -> ServingStatus {
     let is_whole = match ops.node_state() {
         NodeState::Ok | NodeState::ReadOnlySpace => true,
-        NodeState::RepairingLog { .. } => false,
+        NodeState::RepairingLog { .. } | NodeState::StalledDisk => false,
     };
     if is_whole && ops.replica().leader().is_some() { ServingStatus::Serving } else { ServingStatus::NotServing }
 }

@@ -119,7 +119,7 @@ impl Peer for PeerService {
         Ok(Response::new(peer::ChangeMembersResponse { refusal, members: self.members() }))
     }
 
-    async fn hello(&self, _: Request<peer::HelloRequest>) -> Result<Response<peer::HelloResponse>, Status> {
-        Ok(Response::new(self.ops.hello()))
+    async fn hello(&self, request: Request<peer::HelloRequest>) -> Result<Response<peer::HelloResponse>, Status> {
+        Ok(Response::new(self.ops.hello_to(request.into_inner()).await))
     }
 }

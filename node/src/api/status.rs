@@ -227,6 +227,7 @@ impl From<MemberRefusal> for Status {
             MemberRefusal::TooManyLearners => too_many_learners(),
             MemberRefusal::UnhealthyCluster => too_few_started(),
             MemberRefusal::InProgress => change_in_progress(),
+            MemberRefusal::RanBefore => member_id_exists(),
             MemberRefusal::Unknown => fate_unknown(),
             MemberRefusal::Stopped(_) => stopped(),
         }

@@ -5,7 +5,7 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use super::{Identity, register};
 
 /// The declared states a node may be in, as operators see them.
-pub const STATE_NAMES: [&str; 4] = ["ok", "repairing(log)", "repairing(state)", "read-only(space)"];
+pub const STATE_NAMES: [&str; 5] = ["ok", "repairing(log)", "repairing(state)", "stalled(disk)", "read-only(space)"];
 
 /// A node as it is at one moment.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,8 @@ pub struct RaftMetrics {
     /// Proposals that were refused or whose fate is unknown.
     pub proposals_failed: IntCounter,
     pub heartbeat_send_failures: IntCounter,
+    /// Calls to the log's disk that took longer than an election timeout.
+    pub disk_stalls: IntCounter,
     pub read_indexes_failed: IntCounter,
     /// Commands that shared one log entry.
     pub batch_commands: Histogram,
@@ -27,6 +29,10 @@ impl RaftMetrics {
             heartbeat_send_failures: counter(
                 "etcd_server_heartbeat_send_failures_total",
                 "Heartbeats that a follower did not answer in time.",
+            ),
+            disk_stalls: counter(
+                "holdfast_log_disk_stalls_total",
+                "Calls to the disk of the Raft log that took longer than an election timeout.",
             ),
             read_indexes_failed: counter(
                 "etcd_server_read_indexes_failed_total",

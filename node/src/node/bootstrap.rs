@@ -1,8 +1,7 @@
 //! How a node without an identity gets one: it founds a cluster, or asks the members of one that exists.
 //!
-//! A founder computes everything from `--initial-cluster`, so that all founders agree without talking. Still it asks
-//! the others first: if they know it as a member that has run before, then its disk was lost, and with it its vote.
-//! Such a node must not come back under the old name; it would be able to vote twice in one term.
+//! A founder computes everything from `--initial-cluster`, so that all founders agree without talking. When it may
+//! start is another question: `founding.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,17 +67,18 @@ pub fn check_known(settings: &Settings, identity: &Identity) -> Result<(), Boots
 
 /// The members that found the cluster, if this node founds one.
 pub fn first_members(settings: &Settings, identity: &Identity) -> Option<BTreeMap<u64, Member>> {
-    let founded = founding(settings);
+    let founded = founders(settings);
     (settings.initial_cluster_state == ClusterState::New && founded.cluster == identity.cluster)
         .then_some(founded.members)
 }
 
-struct Founding {
+/// A cluster as its founders compute it.
+pub struct Founders {
     cluster: ClusterId,
-    members: BTreeMap<u64, Member>,
+    pub members: BTreeMap<u64, Member>,
 }
 
-fn founding(settings: &Settings) -> Founding {
+pub fn founders(settings: &Settings) -> Founders {
     let token = &settings.initial_cluster_token;
     // Client URLs and zones stay empty until each member has said them itself: that is how one that ran is known.
     let members: BTreeMap<u64, Member> = settings
@@ -90,39 +90,22 @@ fn founding(settings: &Settings) -> Founding {
         })
         .collect();
     let ids: Vec<MemberId> = members.keys().map(|id| MemberId(*id)).collect();
-    Founding { cluster: cluster_id_of(&ids, token), members }
+    Founders { cluster: cluster_id_of(&ids, token), members }
 }
 
-/// Decides who this node is, for the first time.
-pub async fn decide(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
-    match settings.initial_cluster_state {
-        ClusterState::New => found(settings, tls).await,
-        ClusterState::Existing => join(settings, tls).await,
-    }
-}
-
-async fn found(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
+/// Who a founder is, before anybody was asked.
+pub fn as_founder(settings: &Settings) -> Identity {
     let member = member_id_of(&settings.advertise_peer_urls, &settings.initial_cluster_token, None);
-    let cluster = founding(settings).cluster;
-    let answers = ask_others(settings, tls).await;
-    // It would wait for ever for votes that the others refuse, or with enough strangers like it found a second cluster.
-    if let Some((url, hello)) = answers.iter().find(|(_, hello)| hello.cluster_id != cluster.0) {
-        let found = ClusterId(hello.cluster_id);
-        return Err(BootstrapError::OtherCluster { url: url.clone(), found, wanted: cluster });
-    }
-    let ran_before =
-        |hello: &HelloResponse| hello.members.iter().any(|known| known.id == member.0 && !known.client_urls.is_empty());
-    if answers.iter().any(|(_, hello)| ran_before(hello)) {
-        return Err(BootstrapError::AlreadyBootstrapped { name: settings.name.clone(), member });
-    }
-    Ok(Identity { cluster, member, name: settings.name.clone() })
+    Identity { cluster: founders(settings).cluster, member, name: settings.name.clone() }
 }
 
-async fn join(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
+/// Asks the members of a cluster that exists who this node is in it.
+pub async fn join(settings: &Settings, tls: &rt::PeerTls) -> Result<Identity, BootstrapError> {
     let mine = &settings.advertise_peer_urls;
     let mut unknown_in = None;
     for _ in 0..JOIN_ATTEMPTS {
-        let answers: Vec<_> = ask_others(settings, tls).await.into_iter().map(|(_, hello)| hello).collect();
+        let answers: Vec<_> =
+            ask_others(settings, tls, HelloRequest::default()).await.into_iter().map(|(_, hello)| hello).collect();
         if let [first, rest @ ..] = answers.as_slice() {
             if let Some(other) = rest.iter().find(|other| other.cluster_id != first.cluster_id) {
                 let (first, second) = (ClusterId(first.cluster_id), ClusterId(other.cluster_id));
@@ -154,11 +137,15 @@ fn other_urls(settings: &Settings) -> Vec<String> {
 }
 
 /// Asks every other member of `--initial-cluster` who it is. Those that do not answer are left out.
-async fn ask_others(settings: &Settings, tls: &rt::PeerTls) -> Vec<(String, HelloResponse)> {
+pub async fn ask_others(
+    settings: &Settings,
+    tls: &rt::PeerTls,
+    question: HelloRequest,
+) -> Vec<(String, HelloResponse)> {
     let urls = other_urls(settings);
     let asks = urls.iter().map(|url| async move {
         let mut client = work_client(rt::connect(url, tls).ok()?);
-        let answer = rt::timeout(HELLO_DEADLINE, client.hello(HelloRequest {})).await.ok()?.ok()?;
+        let answer = rt::timeout(HELLO_DEADLINE, client.hello(question)).await.ok()?.ok()?;
         Some((url.clone(), answer.into_inner()))
     });
     join_all(asks).await.into_iter().flatten().collect()

@@ -29,6 +29,8 @@ pub enum StartError {
          another --data-dir and --wal-dir"
     )]
     InUse { dir: PathBuf },
+    #[error("{path}: {source}; it is written when a cluster is founded: if this member ran before, replace it")]
+    Founding { path: PathBuf, source: std::io::Error },
     #[error("the Raft log in {dir}: {source}")]
     Log { dir: PathBuf, source: OpenError },
     #[error(

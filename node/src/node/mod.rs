@@ -14,6 +14,8 @@
 
 mod bootstrap;
 mod error;
+mod founding;
+mod front;
 mod identity;
 mod opening;
 mod serving;
@@ -41,7 +43,8 @@ use crate::storage::{Recent, Store};
 use crate::tls::NodeTls;
 use crate::watch::Hub;
 use crate::{admin, api, gateway};
-use opening::{OpenedAll, open_all, who_am_i};
+use front::Front;
+use opening::{OpenedAll, Who, open_all, who_am_i};
 use serving::{Listeners, Served, Serving, own_hosts};
 
 /// How long a stopping node may take to hand leadership over.
@@ -72,7 +75,11 @@ impl Node {
         let tls = NodeTls::open(&settings.tls, &own_hosts(&settings), &settings.data_dir, &io.disk).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
-        let who = who_am_i(&settings, &io, &dial).await?;
+        // The peer port is served before anything is open: founders ask one another before they start.
+        let front = Front::closed();
+        let mut peer_port = Serving::default();
+        peer_port.add_all(listeners.peer, &front.routes());
+        let who = who_am_i(&settings, &io, &dial, &front).await?;
         tracing::info!(
             name = settings.name,
             zone = settings.zone,
@@ -91,7 +98,7 @@ impl Node {
         });
         tls.watch(&metrics.tls);
         let peers = Peers::new(who.identity.cluster, who.identity.member, dial);
-        let ops = build(&settings, &io, peers, opened, locks, &metrics).await?;
+        let ops = build(&settings, &io, (&who, peers), opened, locks, &metrics).await?;
 
         let (stopping, stopping_seen) = rt::watch::channel(false);
         let options = api::Options {
@@ -108,11 +115,7 @@ impl Node {
         let json = gateway::routes(&grpc, api::message_bytes_max(ops.limits()), &metrics);
         let http = gateway::guarded(admin.clone().merge(json), settings.access.clone());
         // The peer port first: without it there is no election.
-        let mut peers = Serving::default();
-        peers.add_all(
-            listeners.peer,
-            &api::peer_routes(&ops, ops.replica().service(), admin::peer_routes(&ops, &metrics)),
-        );
+        front.open(api::peer_routes(&ops, ops.replica().service(), admin::peer_routes(&ops, &metrics)));
         if let Some(first_members) = who.first_members
             && !ops.replica().is_initialized().await?
         {
@@ -124,7 +127,7 @@ impl Node {
         clients.add_all(listeners.client, &api::with_http(grpc, http));
         let (say_ready, ready) = rt::watch::channel(false);
         rt::spawn(publish(ops.clone(), settings, say_ready));
-        let (clients, peers) = (clients.started(), peers.started());
+        let (clients, peers) = (clients.started(), peer_port.started());
         Ok(Self { ops, store, stopping, clients, peers, client_addresses, ready })
     }
 
@@ -173,7 +176,7 @@ impl Node {
 async fn build(
     settings: &Settings,
     io: &Io,
-    peers: Peers,
+    (who, peers): (&Who, Peers),
     opened: OpenedAll,
     locks: Vec<Arc<dyn DiskLock>>,
     metrics: &Metrics,
@@ -198,9 +201,11 @@ async fn build(
         lease_epoch,
         applied: applied_seen,
     });
+    let log = Arc::new(opened.log);
+    who.founding.watch_log(Arc::clone(&log));
     let replica = Replica::start(raft::Parts {
         peers: peers.clone(),
-        log: Arc::new(opened.log),
+        log,
         applier,
         disk: Arc::clone(&io.disk),
         incoming_dir: settings.data_dir.join("incoming"),
@@ -227,6 +232,7 @@ async fn build(
         auto_compaction: settings.auto_compaction,
         learners: settings.learners,
         holes,
+        founding: Arc::clone(&who.founding),
         halt: io.halt.clone(),
         metrics: metrics.raft.clone(),
         space_metrics: metrics.space.clone(),
@@ -241,6 +247,7 @@ async fn publish(ops: Ops, settings: Settings, say_ready: rt::watch::Sender<bool
         peer_urls: settings.advertise_peer_urls.clone(),
         client_urls: settings.advertise_client_urls.clone(),
         zone: settings.zone.clone(),
+        incarnation: ops.founding().incarnation().0,
         ..Member::default()
     };
     ops.publish(me).await;

@@ -5,17 +5,19 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::founding::Founder;
+use super::front::{Front, waiting_peer};
 use super::identity::Identity;
-use super::{StartError, bootstrap};
+use super::{StartError, bootstrap, founding};
 use crate::api;
 use crate::auth;
 use crate::env::{Disk, DiskLock, sometimes};
 use crate::io::Io;
 use crate::lease::LeaseTable;
 use crate::mvcc;
-use crate::raft::Member;
+use crate::raft::{Founding, Incarnation, Member};
 use crate::rt;
-use crate::settings::Settings;
+use crate::settings::{ClusterState, Settings};
 use crate::state;
 use crate::storage::Store;
 use crate::types::{LogId, Revision};
@@ -25,6 +27,7 @@ use crate::wal::{self, Log, Origin};
 pub struct Who {
     pub identity: Identity,
     pub first_members: Option<BTreeMap<u64, Member>>,
+    pub founding: Arc<Founding>,
 }
 
 /// Takes the directories for this process alone. Nothing in them is read, let alone repaired, before that. The locks
@@ -59,20 +62,58 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskLock>, StartError> {
     })
 }
 
-pub async fn who_am_i(settings: &Settings, io: &Io, tls: &rt::PeerTls) -> Result<Who, StartError> {
-    let disk = Arc::clone(&io.disk);
-    let data_dir = settings.data_dir.clone();
+/// Reads who this node is; where that is not decided yet, finds out. A founder may have to wait for others; `front`
+/// answers them meanwhile.
+pub async fn who_am_i(settings: &Settings, io: &Io, tls: &rt::PeerTls, front: &Front) -> Result<Who, StartError> {
+    let (disk, data_dir) = (Arc::clone(&io.disk), settings.data_dir.clone());
     let known = blocking_disk(move || Ok(Identity::load(disk.as_ref(), &data_dir)?)).await?;
     if let Some(identity) = known {
         bootstrap::check_known(settings, &identity)?;
-        let first_members = bootstrap::first_members(settings, &identity);
-        return Ok(Who { identity, first_members });
+        let founding = founding_of(settings, io, &identity, None).await?;
+        return Ok(who(settings, identity, founding));
     }
-    let identity = bootstrap::decide(settings, tls).await?;
+    let (identity, founding) = match settings.initial_cluster_state {
+        ClusterState::Existing => {
+            let identity = bootstrap::join(settings, tls).await?;
+            let founding = founding_of(settings, io, &identity, None).await?;
+            (identity, founding)
+        }
+        ClusterState::New => {
+            let identity = bootstrap::as_founder(settings);
+            // Zero stands for none.
+            let drawn = Incarnation(rt::random_u64().max(1));
+            let founding = founding_of(settings, io, &identity, Some(drawn)).await?;
+            front.replace(waiting_peer(Arc::clone(&founding), &identity));
+            founding::wait_until_it_may_start(settings, tls, &Founder::of(settings, &founding, &identity)).await?;
+            (identity, founding)
+        }
+    };
     let (disk, data_dir, to_store) = (Arc::clone(&io.disk), settings.data_dir.clone(), identity.clone());
     blocking_disk(move || Ok(to_store.store(disk.as_ref(), &data_dir)?)).await?;
+    Ok(who(settings, identity, founding))
+}
+
+fn who(settings: &Settings, identity: Identity, founding: Arc<Founding>) -> Who {
     let first_members = bootstrap::first_members(settings, &identity);
-    Ok(Who { identity, first_members })
+    Who { identity, first_members, founding }
+}
+
+/// What this node remembers of the founding. `drawn` is given by one that wants to take part in it.
+async fn founding_of(
+    settings: &Settings,
+    io: &Io,
+    identity: &Identity,
+    drawn: Option<Incarnation>,
+) -> Result<Arc<Founding>, StartError> {
+    let (disk, data_dir, me) = (Arc::clone(&io.disk), settings.data_dir.clone(), identity.member);
+    blocking_disk(move || {
+        let founding = match drawn {
+            Some(drawn) => Founding::begin(disk, &data_dir, me, drawn),
+            None => Founding::load(disk, &data_dir, me),
+        };
+        founding.map(Arc::new).map_err(|source| StartError::Founding { path: data_dir.join("FOUNDING"), source })
+    })
+    .await
 }
 
 async fn blocking_disk<T: Send + 'static>(

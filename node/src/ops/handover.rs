@@ -3,6 +3,8 @@
 //! Whoever is handed leadership must be able to take it at once: it has the log, all of it readable, up to the last
 //! entries. A member that cannot would leave the cluster without a leader for a whole election.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 
 use super::{Deadline, Ops, OpsError};
@@ -23,6 +25,8 @@ struct Candidate {
     id: MemberId,
     state: String,
     last_index: u64,
+    /// The longest that its log waited for its disk lately.
+    disk_wait: Duration,
 }
 
 impl Candidate {
@@ -92,6 +96,22 @@ impl Ops {
         }
     }
 
+    /// While this member's disk hangs: gives leadership to a voter whose disk is well. None if there is none.
+    pub async fn hand_over_from_slow_disk(&self) -> Result<Option<MemberId>, OpsError> {
+        let others: Vec<MemberId> =
+            self.members().voters().map(|voter| voter.id).filter(|id| *id != self.me()).collect();
+        // Well below the patience of a leader, or leadership would come back soon.
+        let wait_max = self.disk_patience() / 2;
+        let mut candidates = self.candidates(&others).await;
+        candidates.retain(|candidate| candidate.disk_wait < wait_max);
+        let successor = successor(&candidates, self.standing().last_log_index);
+        if let Some(successor) = successor {
+            // Not waited for: this member's own Raft may hear of its successor only when the disk answers again.
+            self.replica().transfer_to(successor).await?;
+        }
+        Ok(successor)
+    }
+
     /// Asks voters how they are. Those that do not answer are left out.
     async fn candidates(&self, ids: &[MemberId]) -> Vec<Candidate> {
         let members = self.members();
@@ -102,7 +122,12 @@ impl Ops {
             let said = self.ask(*id, Deadline::after_ms(ASK_MS)).await?;
             // What it acknowledged to us may be newer than what it says, and the other way round.
             let last_index = progress.get(id).copied().unwrap_or(0).max(said.last_index);
-            Some(Candidate { id: *id, state: said.state, last_index })
+            Some(Candidate {
+                id: *id,
+                state: said.state,
+                last_index,
+                disk_wait: Duration::from_millis(said.disk_wait_ms),
+            })
         });
         join_all(asks).await.into_iter().flatten().collect()
     }
@@ -113,7 +138,7 @@ mod tests {
     use super::*;
 
     fn candidate(id: u64, state: &str, last_index: u64) -> Candidate {
-        Candidate { id: MemberId(id), state: state.to_owned(), last_index }
+        Candidate { id: MemberId(id), state: state.to_owned(), last_index, disk_wait: Duration::ZERO }
     }
 
     #[test]

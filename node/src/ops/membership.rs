@@ -19,6 +19,9 @@ const LEADER_WAIT: Duration = Duration::from_millis(50);
 /// How soon a member that the cluster does not know yet says again who it is.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a leader names its refusal of a founder that lost its disk.
+pub const RAN_BEFORE: &str = "ran-before";
+
 /// How soon the leader looks again at a change of members that is not finished.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -132,7 +135,14 @@ impl Ops {
                     return;
                 }
                 let change = MemberChange::Publish(self.me(), me.clone());
-                if let Err(error) = self.change_members(change, Deadline::after_ms(5_000)).await {
+                let published = self.change_members(change, Deadline::after_ms(5_000)).await;
+                if matches!(published, Err(OpsError::Member(MemberRefusal::RanBefore))) {
+                    return self.inner.halt.now(
+                        "the cluster knows this member from a disk that was lost: it may have voted twice; remove it \
+                         from the cluster and add it again",
+                    );
+                }
+                if let Err(error) = published {
                     tracing::debug!(%error, "the cluster does not know this member's name, zone and client URLs yet");
                 }
             }
@@ -192,6 +202,11 @@ fn announce_leader(ops: &Ops, leader: Option<MemberId>) {
     }
 }
 
+/// How a member says of itself who it is, before it has anything to say it with.
+pub fn change_of_publishing(id: MemberId, member: &Member) -> Change {
+    Change::Publish(member_to_wire(id.0, member))
+}
+
 fn change_to_wire(change: &MemberChange) -> Change {
     match change {
         MemberChange::AddVoter(id, member) => Change::AddVoter(member_to_wire(id.0, member)),
@@ -230,6 +245,7 @@ pub fn refusal_name(refusal: &MemberRefusal) -> &'static str {
         MemberRefusal::TooManyLearners => "too-many-learners",
         MemberRefusal::UnhealthyCluster => "unhealthy-cluster",
         MemberRefusal::InProgress => "in-progress",
+        MemberRefusal::RanBefore => RAN_BEFORE,
         MemberRefusal::Unknown => "unknown",
         MemberRefusal::Stopped(_) => "stopped",
     }
@@ -247,6 +263,7 @@ fn refusal_from_name(name: &str) -> Option<MemberRefusal> {
         "too-many-learners" => MemberRefusal::TooManyLearners,
         "unhealthy-cluster" => MemberRefusal::UnhealthyCluster,
         "in-progress" => MemberRefusal::InProgress,
+        RAN_BEFORE => MemberRefusal::RanBefore,
         "stopped" => MemberRefusal::Stopped("the leader is stopping".to_owned()),
         // A newer member's refusal that this one does not know yet.
         _ => MemberRefusal::Unknown,
@@ -270,6 +287,7 @@ mod tests {
             MemberRefusal::TooManyLearners,
             MemberRefusal::UnhealthyCluster,
             MemberRefusal::InProgress,
+            MemberRefusal::RanBefore,
             MemberRefusal::Unknown,
         ];
         for refusal in all {

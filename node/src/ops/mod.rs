@@ -22,6 +22,7 @@ mod promotion;
 mod propose;
 mod queue;
 mod read;
+mod slow_disk;
 mod space;
 mod topology;
 mod turn;
@@ -36,7 +37,7 @@ pub use deadline::Deadline;
 pub use error::OpsError;
 pub use follow::Follow;
 pub use leases::LeaseTerm;
-pub use membership::{change_from_wire, refusal_name};
+pub use membership::{RAN_BEFORE, change_from_wire, change_of_publishing, refusal_name};
 pub use propose::REFUSED;
 pub use queue::{Commands, Proposed};
 pub use topology::{MemberHealth, Topology, TopologyMember};
@@ -48,7 +49,7 @@ use crate::env::{Disk, DiskLock, Halt};
 use crate::lease::LeaseTable;
 use crate::metrics::{RaftMetrics, SpaceMetrics, StateMetrics};
 use crate::mvcc;
-use crate::raft::{Holes, Members, Peers, Replica, Standing, Timing};
+use crate::raft::{Founding, Holes, Members, Peers, Replica, Standing, Timing};
 use crate::rt;
 use crate::storage::{EngineError, Store, Usage};
 use crate::types::{Limits, LogId, MemberId, Revision};
@@ -62,6 +63,8 @@ pub enum NodeState {
     RepairingLog {
         holes: Vec<LogId>,
     },
+    /// The log's disk does not answer: nothing is acknowledged, and leadership was given away if it could be.
+    StalledDisk,
     /// Growing writes are refused until there is room.
     ReadOnlySpace,
 }
@@ -71,6 +74,7 @@ impl NodeState {
         match self {
             NodeState::Ok => "ok",
             NodeState::RepairingLog { .. } => "repairing(log)",
+            NodeState::StalledDisk => "stalled(disk)",
             NodeState::ReadOnlySpace => "read-only(space)",
         }
     }
@@ -119,6 +123,7 @@ pub struct Parts {
     pub auto_compaction: AutoCompaction,
     pub learners: Learners,
     pub holes: Holes,
+    pub founding: Arc<Founding>,
     pub halt: Halt,
     pub metrics: RaftMetrics,
     pub space_metrics: SpaceMetrics,
@@ -147,6 +152,7 @@ struct Inner {
     timing: Timing,
     auto_compaction: AutoCompaction,
     holes: Holes,
+    founding: Arc<Founding>,
     halt: Halt,
     metrics: RaftMetrics,
     space_metrics: SpaceMetrics,
@@ -179,6 +185,7 @@ impl Ops {
             timing: parts.timing,
             auto_compaction: parts.auto_compaction,
             holes: parts.holes,
+            founding: parts.founding,
             halt: parts.halt,
             metrics: parts.metrics,
             space_metrics: parts.space_metrics,
@@ -200,6 +207,7 @@ impl Ops {
             rt::spawn(promotion::run(ops.clone()));
         }
         rt::spawn(membership::run_settling(ops.clone()));
+        rt::spawn(slow_disk::run(ops.clone()));
         ops
     }
 
@@ -229,6 +237,11 @@ impl Ops {
         let engine = self.inner.store.engine();
         let view = engine.view();
         Ok(mvcc::revision(view.as_ref())?)
+    }
+
+    /// What this member remembers of the founding.
+    pub fn founding(&self) -> &Founding {
+        &self.inner.founding
     }
 
     pub fn limits(&self) -> &Limits {
@@ -288,6 +301,9 @@ impl Ops {
         let holes = self.inner.holes.list();
         if !holes.is_empty() {
             return NodeState::RepairingLog { holes };
+        }
+        if self.is_disk_stalled() {
+            return NodeState::StalledDisk;
         }
         if self.has_space_alarm() { NodeState::ReadOnlySpace } else { NodeState::Ok }
     }

@@ -1,13 +1,14 @@
 //! The shape of the cluster: who is where, who leads, how far each one is, and what the loss of a zone would cost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use holdfast_proto::peer;
 
 use super::propose::with_timeout;
 use super::{Deadline, Ops};
-use crate::raft::{MemberView, Members, member_to_wire};
+use crate::raft::{Incarnation, MemberView, Members, member_to_wire};
 use crate::rt;
 use crate::types::MemberId;
 
@@ -44,8 +45,24 @@ pub struct ZoneShare {
 }
 
 impl Ops {
-    /// Answers "who are you?".
-    pub fn hello(&self) -> peer::HelloResponse {
+    /// Answers "who are you?". A founder that asks says who it is; what was heard of it goes into the answer.
+    pub async fn hello_to(&self, asks: peer::HelloRequest) -> peer::HelloResponse {
+        let mut answer = self.hello();
+        if asks.founder != 0 {
+            let founding = Arc::clone(&self.inner.founding);
+            let hear = move || founding.hear(MemberId(asks.founder), Incarnation(asks.incarnation));
+            match rt::blocking(hear).await.and_then(|heard| heard) {
+                Ok(heard) => {
+                    answer.untouched = heard.is_untouched;
+                    answer.heard_incarnation = heard.incarnation.0;
+                }
+                Err(error) => tracing::warn!(%error, "what another founder says of itself could not be written down"),
+            }
+        }
+        answer
+    }
+
+    fn hello(&self) -> peer::HelloResponse {
         let standing = self.standing();
         let members = self.members();
         peer::HelloResponse {
@@ -59,6 +76,9 @@ impl Ops {
             state: self.node_state().name().to_owned(),
             raft_term: standing.term,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            disk_wait_ms: u64::try_from(self.replica().log_disk().longest_lately(rt::now()).as_millis())
+                .unwrap_or(u64::MAX),
+            ..Default::default()
         }
     }
 
@@ -94,7 +114,7 @@ impl Ops {
             return Some(self.hello());
         }
         let mut client = self.client_of(id).ok()?;
-        let call = client.hello(with_timeout(peer::HelloRequest {}, deadline));
+        let call = client.hello(with_timeout(peer::HelloRequest::default(), deadline));
         let answer = rt::timeout(deadline.left(), call).await.ok()?.ok()?.into_inner();
         (answer.cluster_id == self.peers().cluster().0).then_some(answer)
     }

@@ -26,6 +26,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::disk_wait::DiskWait;
 use super::holes::Holes;
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wire;
@@ -40,6 +41,9 @@ use crate::wal::{Hole, Log, Preparation, RawEntry, ReadError, WalError};
 const QUEUE_MAX: usize = 1024;
 /// Entries handed out by one read, in bytes. At least one entry is handed out, whatever its size.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long openraft's core waits for a purge: less than a heartbeat.
+const PURGE_PATIENCE: Duration = Duration::from_millis(30);
 
 /// Rests of the task that prepares the next segment: between two steps, and when there is nothing to do.
 const PREPARE_STEP_PAUSE: Duration = Duration::from_millis(5);
@@ -64,6 +68,7 @@ pub struct LogStore {
     known_holes: Arc<BTreeSet<LogId>>,
     /// From the first of these on the state machine leaves entries alone.
     holes: Holes,
+    disk_wait: DiskWait,
     halt: Halt,
     metrics: DiskMetrics,
 }
@@ -73,8 +78,14 @@ impl LogStore {
     /// entries alone.
     pub fn start(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
         let (store, work) = Self::over(log, holes, halt, metrics);
-        let (log, room) = (Arc::clone(&store.log), Arc::clone(&store.room));
-        rt::spawn_worker("wal-flusher", flush_loop(log, work, room, store.halt.clone(), store.metrics.clone()))?;
+        let flusher = Flusher {
+            log: Arc::clone(&store.log),
+            room: Arc::clone(&store.room),
+            disk_wait: store.disk_wait.clone(),
+            halt: store.halt.clone(),
+            metrics: store.metrics.clone(),
+        };
+        rt::spawn_worker("wal-flusher", flusher.run(work))?;
         rt::spawn(prepare_loop(Arc::downgrade(&store.log)));
         Ok(store)
     }
@@ -82,8 +93,14 @@ impl LogStore {
     fn over(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> (Self, mpsc::Receiver<Work>) {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
         let known_holes = Arc::new(log.holes().into_iter().map(Hole::log_id).collect());
-        let store = Self { log, queue, room: Arc::new(Notify::new()), known_holes, holes, halt, metrics };
+        let (room, disk_wait) = (Arc::new(Notify::new()), DiskWait::default());
+        let store = Self { log, queue, room, known_holes, holes, disk_wait, halt, metrics };
         (store, work)
+    }
+
+    /// How long the disk keeps the flusher waiting.
+    pub fn disk_wait(&self) -> &DiskWait {
+        &self.disk_wait
     }
 
     /// openraft stops for ever when the log fails it, and says little: so the whole node ends, with the reason.
@@ -125,47 +142,65 @@ fn to_io(error: &impl std::error::Error) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-async fn flush_loop(
+/// The one who writes to the log's disk.
+struct Flusher {
     log: Arc<Log>,
-    mut queue: mpsc::Receiver<Work>,
     room: Arc<Notify>,
+    disk_wait: DiskWait,
     halt: Halt,
     metrics: DiskMetrics,
-) {
-    let mut put_back = None;
-    loop {
-        let next = match put_back.take() {
-            Some(work) => Some(work),
-            None => queue.recv().await,
-        };
-        let Some(work) = next else { return };
-        let result = match work {
+}
+
+impl Flusher {
+    async fn run(self, mut queue: mpsc::Receiver<Work>) {
+        let mut put_back = None;
+        loop {
+            let next = match put_back.take() {
+                Some(work) => Some(work),
+                None => queue.recv().await,
+            };
+            let Some(work) = next else { return };
+            self.disk_wait.begin(rt::now());
+            let result = self.carry_out(work, &mut queue, &mut put_back).await;
+            self.disk_wait.end(rt::now());
+            if let Err(error) = result {
+                self.halt.now(&format!("the Raft log could not be written: {error}"));
+                return;
+            }
+            // Kept for one who is about to wait: only openraft's core appends, so there is never more than one.
+            self.room.notify_one();
+        }
+    }
+
+    /// One call to the disk. `put_back` is what was taken from the queue and is of another kind.
+    async fn carry_out(
+        &self,
+        work: Work,
+        queue: &mut mpsc::Receiver<Work>,
+        put_back: &mut Option<Work>,
+    ) -> io::Result<()> {
+        let log = self.log.as_ref();
+        match work {
             Work::Appended(first) => {
                 let mut waiting = vec![first];
                 while let Ok(more) = queue.try_recv() {
                     match more {
                         Work::Appended(callback) => waiting.push(callback),
                         other => {
-                            put_back = Some(other);
+                            *put_back = Some(other);
                             break;
                         }
                     }
                 }
                 let begun = rt::now();
-                let synced = sync(&log, waiting).await;
-                metrics.wal_fsync.observe(rt::since(begun).as_secs_f64());
+                let synced = sync(log, waiting).await;
+                self.metrics.wal_fsync.observe(rt::since(begun).as_secs_f64());
                 synced
             }
-            Work::SaveVote(vote, done) => on_disk(&log, done, move |log| log.save_vote(vote)).await,
-            Work::TruncateAfter(last, done) => on_disk(&log, done, move |log| log.truncate_after(last)).await,
-            Work::Purge(upto, done) => on_disk(&log, done, move |log| log.purge(upto)).await,
-        };
-        if let Err(error) = result {
-            halt.now(&format!("the Raft log could not be written: {error}"));
-            return;
+            Work::SaveVote(vote, done) => on_disk(log, done, move |log| log.save_vote(vote)).await,
+            Work::TruncateAfter(last, done) => on_disk(log, done, move |log| log.truncate_after(last)).await,
+            Work::Purge(upto, done) => on_disk(log, done, move |log| log.purge(upto)).await,
         }
-        // Kept for one who is about to wait: only openraft's core appends, so there is never more than one.
-        room.notify_one();
     }
 }
 
@@ -409,7 +444,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
         let upto = wire::log_id(&upto);
-        self.ask(|done| Work::Purge(upto, done)).await
+        let purging = self.ask(|done| Work::Purge(upto, done));
+        if self.log.last().is_none_or(|last| last.index < upto.index) {
+            // A snapshot went ahead of the log: what is appended next must find it so.
+            return purging.await;
+        }
+        // openraft's core waits here, and with it every heartbeat. A purge that is late harms nobody, and one that
+        // found no place in the queue is made up for by the next.
+        rt::timeout(PURGE_PATIENCE, purging).await.unwrap_or(Ok(()))
     }
 }
 

@@ -136,6 +136,8 @@ pub enum MemberRefusal {
     UnhealthyCluster,
     #[error("another change of members is under way")]
     InProgress,
+    #[error("the member has run before, on a disk that was lost")]
+    RanBefore,
     #[error("leadership was lost while the change was under way")]
     Unknown,
     #[error("{0}")]
@@ -208,10 +210,12 @@ impl Replica {
             }
             MemberChange::Publish(id, said) => {
                 let known = members.get(id).ok_or(MemberRefusal::NotFound)?;
+                refuse_another_life(&known.member, said.incarnation)?;
                 // What an operator decided stays.
                 let member = Member {
                     peer_urls: known.member.peer_urls.clone(),
                     votes_when_ready: known.member.votes_when_ready,
+                    incarnation: said.incarnation.max(known.member.incarnation),
                     ..said
                 };
                 if member != known.member {
@@ -276,6 +280,14 @@ impl Replica {
     }
 }
 
+/// A founder that lost its disk computes the same id again. It must not take part: it forgot what it promised.
+fn refuse_another_life(known: &Member, incarnation: u64) -> Result<(), MemberRefusal> {
+    let has_run = known.incarnation != 0 || !known.client_urls.is_empty();
+    // A member of an earlier version, or one that joined, says none.
+    let is_another = incarnation != 0 && incarnation != known.incarnation;
+    if has_run && is_another { Err(MemberRefusal::RanBefore) } else { Ok(()) }
+}
+
 fn refuse_known(members: &Members, id: MemberId, member: &Member) -> Result<(), MemberRefusal> {
     if members.get(id).is_some() {
         return Err(MemberRefusal::IdExists);
@@ -311,6 +323,20 @@ mod tests {
             votes: true,
         });
         Members { members: members.collect(), is_joint: false }
+    }
+
+    #[test]
+    fn a_second_life_of_a_founder_is_refused() {
+        let ran = |incarnation, urls: &[&str]| Member {
+            incarnation,
+            client_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..Member::default()
+        };
+        assert_eq!(refuse_another_life(&ran(0, &[]), 7), Ok(()), "it runs for the first time");
+        assert_eq!(refuse_another_life(&ran(7, &["http://me"]), 7), Ok(()), "it started again");
+        assert_eq!(refuse_another_life(&ran(7, &["http://me"]), 0), Ok(()), "it forgot, and kept its disk");
+        assert_eq!(refuse_another_life(&ran(7, &[]), 8), Err(MemberRefusal::RanBefore));
+        assert_eq!(refuse_another_life(&ran(0, &["http://me"]), 8), Err(MemberRefusal::RanBefore));
     }
 
     #[test]

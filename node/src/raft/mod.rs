@@ -14,6 +14,8 @@
 //! [`raft_config`].
 
 mod applier;
+mod disk_wait;
+mod founding;
 mod holes;
 mod invariants;
 mod log_store;
@@ -41,6 +43,8 @@ use openraft::raft::ReadPolicy;
 use openraft::{Config, ServerState, SnapshotPolicy};
 
 pub use applier::Applier;
+pub use disk_wait::DiskWait;
+pub use founding::{Founding, Incarnation};
 pub use holes::Holes;
 pub use members::{MemberChange, MemberRefusal, MemberView, Members};
 pub use peers::{PEER_MESSAGE_BYTES_MAX, Peers, work_client};
@@ -164,6 +168,7 @@ pub struct Replica {
     /// A member with holes in its log votes and acknowledges, but does not lead.
     holes: Holes,
     changing: settling::Changing,
+    log_disk: DiskWait,
     /// A member that did not answer a heartbeat for this long counts as not started.
     patience: Duration,
     peer_metrics: PeerMetrics,
@@ -253,6 +258,7 @@ impl Replica {
         let log = LogStore::start(parts.log, holes.clone(), parts.halt.clone(), parts.metrics.disk.clone())
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         parts.applier.tally.count_keys(&parts.applier.store, &parts.applier.changing);
+        let log_disk = log.disk_wait().clone();
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
         let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone(), parts.metrics.peers.clone());
         machine.remove_old_checkpoints().map_err(|error| RaftStopped(error.to_string()))?;
@@ -276,6 +282,7 @@ impl Replica {
             applied: parts.applied,
             holes,
             changing: settling::Changing::default(),
+            log_disk,
             patience,
             peer_metrics: parts.metrics.peers,
         })
@@ -387,6 +394,11 @@ impl Replica {
         let mut watcher = self.raft.server_metrics();
         drop(watcher.borrow_and_update());
         StandingWatcher(watcher)
+    }
+
+    /// How long the log's disk keeps it waiting.
+    pub fn log_disk(&self) -> &DiskWait {
+        &self.log_disk
     }
 
     /// Starts to hand leadership to `to`. Watch the leader to see it done.

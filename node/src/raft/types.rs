@@ -37,6 +37,8 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Availability zone; empty if the member was started without one.
     pub zone: String,
+    /// Which life of its disk a founder runs in; 0 for a member that founded nothing.
+    pub incarnation: u64,
     /// It was added as a voter and does not vote yet: the leader lets it when it has started and caught up.
     pub votes_when_ready: bool,
 }

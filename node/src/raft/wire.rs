@@ -76,6 +76,7 @@ pub fn member_to_wire(id: u64, member: &Member) -> peer::MemberInfo {
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
         zone: member.zone.clone(),
+        incarnation: member.incarnation,
         votes_when_ready: member.votes_when_ready,
     }
 }
@@ -86,6 +87,7 @@ pub fn member_from_wire(wire: peer::MemberInfo) -> Member {
         peer_urls: wire.peer_urls,
         client_urls: wire.client_urls,
         zone: wire.zone,
+        incarnation: wire.incarnation,
         votes_when_ready: wire.votes_when_ready,
     }
 }
