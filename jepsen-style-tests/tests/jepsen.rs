@@ -19,7 +19,7 @@ async fn registers_under_kills_and_pauses() {
     let classes = vec![Class::Kill, Class::Pause, Class::Restart];
     let zones = Some(["a", "b", "c"].map(str::to_owned).to_vec());
     let plan = Plan::draw(SEED, &Scope { classes, faults: FAULTS, zones });
-    let world = Arc::new(ProcessWorld::start(Server::Holdfast, &plan.shape).await);
+    let world = Arc::new(ProcessWorld::start(Server::Holdfast, &plan).await);
     let report = campaign::run(world, &plan, Kind::Register).await;
     println!("{report}");
     let struck: u64 = report.hits.values().map(|hits| hits.struck).sum();

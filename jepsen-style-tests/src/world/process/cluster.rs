@@ -204,6 +204,21 @@ impl Cluster {
 
     /// A client of one node, which goes nowhere else.
     pub fn client_of(&self, index: NodeIndex, patience: Duration) -> Client {
+        self.connect([self.endpoint(index)], patience)
+    }
+
+    /// A client of those who watch over a test: behind the proxies, so that a cut link does not blind it.
+    pub(super) fn watcher_of(&self, index: NodeIndex, patience: Duration) -> (Client, String) {
+        let endpoint = self.nodes[index].own_client_url();
+        (self.connect([endpoint.clone()], patience), endpoint)
+    }
+
+    /// The same, of all nodes.
+    pub(super) fn watcher(&self, patience: Duration) -> Client {
+        self.connect(self.nodes.iter().map(NodeProcess::own_client_url), patience)
+    }
+
+    fn connect(&self, endpoints: impl IntoIterator<Item = String>, patience: Duration) -> Client {
         let connect_timeout = patience.min(Duration::from_secs(1));
         let options = Options {
             connect_timeout,
@@ -212,7 +227,7 @@ impl Cluster {
             tls: self.tls.clone(),
             ..Options::default()
         };
-        Client::connect([self.endpoint(index)], options).expect("endpoints are well-formed")
+        Client::connect(endpoints, options).expect("endpoints are well-formed")
     }
 
     // ---- what is done to a node ----

@@ -23,15 +23,17 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What fills the disk, piece by piece.
 const BLOCK: usize = 16 * 1024 * 1024;
 const FILLING: &str = "filling";
-/// EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, from the kernel's uapi/linux/ext4.h.
+/// Shut down: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_DEFAULT (0) or _NOLOGFLUSH (2), of the kernel's
+/// uapi/linux/ext4.h.
 const HOLDER: &str = r#"
 mount -o loop "$0" "$1" && echo mounted || exit 1
-lose_power='$how = pack("L", 2); open(F, "<", $ARGV[0]) && defined(ioctl(F, 0x8004587d, $how)) || exit 1'
+shut_down='$how = pack("L", $ARGV[1]); open(F, "<", $ARGV[0]) && defined(ioctl(F, 0x8004587d, $how)) || exit 1'
 while read -r word; do
     case $word in
         freeze) fsfreeze --freeze "$1" ;;
         thaw) fsfreeze --unfreeze "$1" ;;
-        lose-power) perl -e "$lose_power" "$1" ;;
+        fail) perl -e "$shut_down" "$1" 0 ;;
+        lose-power) perl -e "$shut_down" "$1" 2 ;;
         mount-again) umount "$1" && mount -o loop "$0" "$1" ;;
         *) false ;;
     esac && echo done || echo failed
@@ -100,6 +102,10 @@ impl SmallDisk {
     /// Takes room away until at most `left` bytes are free, or none at all.
     pub fn fill(&self, left: u64) {
         let path = self.root.join(FILLING);
+        // Most of it without writing it, where the file system can.
+        let most = self.free_bytes().saturating_sub(left + BLOCK as u64).to_string();
+        let args = ["-l", &most, &path.display().to_string()].map(str::to_owned);
+        let _taken = run(Path::new("fallocate"), &args, "", LIMIT);
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file");
         while let Some(room) = self.free_bytes().checked_sub(left + 1) {
             let piece = vec![0x5a; usize::try_from(room + 1).unwrap_or(usize::MAX).min(BLOCK)];
@@ -113,7 +119,8 @@ impl SmallDisk {
 
     /// Gives back what [`Self::fill`] took.
     pub fn clear(&self) {
-        std::fs::remove_file(self.root.join(FILLING)).expect("the filling is there");
+        // A loss of power may have taken it.
+        let _gone = std::fs::remove_file(self.root.join(FILLING));
     }
 
     /// From now on whoever writes or syncs waits.
@@ -130,7 +137,12 @@ impl SmallDisk {
         self.order("lose-power")
     }
 
-    /// After a loss of power, when nobody has a file of it open any more.
+    /// What was written so far is safe, and every write fails from now on.
+    pub fn fail(&mut self) -> Result<(), DiskError> {
+        self.order("fail")
+    }
+
+    /// After a loss of power or a failure, when nobody has a file of it open any more.
     pub fn mount_again(&mut self) -> Result<(), DiskError> {
         self.order("mount-again")
     }

@@ -53,14 +53,18 @@ impl Cluster {
         })
         .await;
         let id = answer.member.expect("the answer names the new member").id;
+        self.set_role(index, Role::Joiner, &self.initial_cluster(&answer.members));
+        id
+    }
+
+    /// Those members, as the flag of a node that joins wants them.
+    pub(super) fn initial_cluster(&self, members: &[Member]) -> String {
         let named = |member: &Member| {
             let url = member.peer_ur_ls.first()?;
             let node = self.nodes.iter().find(|node| node.peer_url() == *url)?;
             Some(format!("{}={url}", node.name))
         };
-        let all: Vec<String> = answer.members.iter().filter_map(named).collect();
-        self.set_role(index, Role::Joiner, &all.join(","));
-        id
+        members.iter().filter_map(named).collect::<Vec<_>>().join(",")
     }
 
     /// Makes a learner a voter, as soon as it has caught up.

@@ -1,5 +1,6 @@
 //! One node: its addresses, its folder, its log, and its process while it runs.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -37,6 +38,8 @@ pub(super) struct NodeProcess {
     /// `n1=http://...,n2=http://...`, as the flag wants it.
     pub initial_cluster: String,
     pub flags: Vec<String>,
+    /// Set on top of the flags, each by its name.
+    further: BTreeMap<String, String>,
     /// Length of the log when the process was started last.
     log_begin: u64,
     child: Option<Child>,
@@ -71,6 +74,7 @@ impl NodeProcess {
             role: Role::Founder,
             initial_cluster: String::new(),
             flags: Vec::new(),
+            further: BTreeMap::new(),
             log_begin: 0,
             child: None,
             paused: false,
@@ -80,6 +84,11 @@ impl NodeProcess {
     /// Where clients reach it.
     pub(super) fn client_url(&self) -> String {
         format!("{}://{}", self.client_scheme, self.advertised.client)
+    }
+
+    /// Where it listens to clients, behind the proxies if there are any.
+    pub(super) fn own_client_url(&self) -> String {
+        format!("{}://{}", self.client_scheme, self.addresses.client)
     }
 
     /// Where the other members reach it.
@@ -96,7 +105,7 @@ impl NodeProcess {
         }
         args.push(format!("--name={}", self.name));
         args.push(format!("--data-dir={}", self.data_dir.display()));
-        args.push(format!("--listen-client-urls={}://{}", self.client_scheme, self.addresses.client));
+        args.push(format!("--listen-client-urls={}", self.own_client_url()));
         args.push(format!("--advertise-client-urls={}", self.client_url()));
         args.push(format!("--listen-peer-urls={}://{}", self.peer_scheme, self.addresses.peer));
         args.push(format!("--initial-advertise-peer-urls={}", self.peer_url()));
@@ -104,8 +113,20 @@ impl NodeProcess {
         args.push("--initial-cluster-token=process-world".to_owned());
         let state = if self.role == Role::Founder { "new" } else { "existing" };
         args.push(format!("--initial-cluster-state={state}"));
-        args.extend(self.flags.iter().cloned());
+        let is_replaced = |flag: &str| flag.split_once('=').is_some_and(|(name, _)| self.further.contains_key(name));
+        args.extend(self.flags.iter().filter(|flag| !is_replaced(flag)).cloned());
+        args.extend(self.further.iter().map(|(name, value)| format!("{name}={value}")));
         args
+    }
+
+    /// From its next start on, instead of what its flags say.
+    pub(super) fn set_flag(&mut self, name: &str, value: &str) {
+        self.further.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Its flags alone count again, from its next start on.
+    pub(super) fn restore_flags(&mut self) {
+        self.further.clear();
     }
 
     /// Starts the process. Its output goes to the end of the log.
@@ -168,6 +189,11 @@ impl NodeProcess {
         let all = std::fs::read(&self.log).unwrap_or_default();
         let begin = usize::try_from(self.log_begin).unwrap_or(usize::MAX).min(all.len());
         String::from_utf8_lossy(&all[begin..]).into_owned()
+    }
+
+    /// What all its processes have said.
+    pub(super) fn all_said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// The last lines it said.

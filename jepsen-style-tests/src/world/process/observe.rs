@@ -24,8 +24,11 @@ pub struct Hash {
 impl Cluster {
     /// What the node says about itself, if it answers.
     pub async fn status(&self, index: NodeIndex) -> Result<StatusResponse, String> {
-        let client = self.client_of(index, QUESTION);
-        let endpoint = self.endpoint(index);
+        let node = &self.nodes[index];
+        if node.pid().is_none() || node.is_paused() {
+            return Err(format!("{} does not run", self.name(index)));
+        }
+        let (client, endpoint) = self.watcher_of(index, QUESTION);
         client.status(&endpoint).await.map_err(|error| format!("{}: {error}", self.name(index)))
     }
 
@@ -99,8 +102,8 @@ impl Cluster {
 
     /// The same where there is much to hash.
     pub async fn hash_kv_within(&self, index: NodeIndex, limit: Duration) -> Result<Hash, String> {
-        let client = self.client_of(index, limit);
-        let answer = client.hash_kv(&self.endpoint(index), 0).await;
+        let (client, endpoint) = self.watcher_of(index, limit);
+        let answer = client.hash_kv(&endpoint, 0).await;
         let answer = answer.map_err(|error| format!("{}: {error}", self.name(index)))?;
         let revision = answer.header.as_ref().map_or(0, |header| header.revision);
         Ok(Hash { revision, compact_revision: answer.compact_revision, hash: answer.hash })

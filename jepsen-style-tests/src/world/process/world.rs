@@ -1,5 +1,6 @@
 //! The cluster of processes as a [`World`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
@@ -7,113 +8,129 @@ use holdfast_node::rt;
 use parking_lot::Mutex;
 
 use super::cluster::Cluster;
+use super::disk::SmallDisk;
+use super::node_disk::NodeDisk;
 use super::shape::{Server, Shape};
+use super::struck::{Place, StruckCluster};
 use crate::checker::monotonic::{Role, Sighting};
-use crate::nemesis::{self, Fault, Standing, Stop};
+use crate::nemesis::{Class, Fault, Plan};
 use crate::world::{NodeIndex, StateHash, Struck, World};
 
 /// How long a node may take to hash its history when it is asked on the way.
 const HASHING: Duration = Duration::from_secs(5);
+/// Sparse: a disk takes the room that is written.
+const DISK_MB: u64 = 1024;
+
+/// What runs in this world.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub server: Server,
+    /// Another program than the one that is found for this server.
+    pub program: Option<PathBuf>,
+}
+
+impl From<Server> for Subject {
+    fn from(server: Server) -> Self {
+        Self { server, program: None }
+    }
+}
 
 pub struct ProcessWorld {
-    zones: Vec<String>,
-    endpoints: Vec<String>,
     /// Held across questions to nodes; clients do not need it.
-    state: tokio::sync::Mutex<State>,
+    state: tokio::sync::Mutex<StruckCluster>,
+    /// What can be seen without it.
+    facts: Mutex<Facts>,
     stopped: Mutex<Vec<(NodeIndex, String)>>,
 }
 
-struct State {
-    cluster: Cluster,
-    standing: Standing,
-    /// Of each node: the number of its start.
-    runs: Vec<u32>,
+/// By place.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    zones: Vec<String>,
+    endpoints: Vec<String>,
+    members: Vec<NodeIndex>,
 }
 
 impl ProcessWorld {
-    /// Starts all nodes, and waits until they are a cluster.
-    pub async fn start(server: Server, shape: &nemesis::Shape) -> Self {
-        let zones: Vec<&str> = shape.zones.iter().map(String::as_str).collect();
-        let wanted = Shape::of(server, zones.len()).zones(&zones).flag("--snapshot-count", shape.snapshot_entries);
-        let cluster = Cluster::start(&wanted).await;
-        let (endpoints, runs) = (cluster.endpoints(), vec![1; cluster.len()]);
-        let state = tokio::sync::Mutex::new(State { cluster, standing: Standing::default(), runs });
-        Self { zones: shape.zones.clone(), endpoints, state, stopped: Mutex::default() }
+    /// Starts all nodes, and waits until they are a cluster. They get disks of their own if the plan strikes disks and
+    /// the machine has such; otherwise those faults are not here.
+    pub async fn start(subject: impl Into<Subject>, plan: &Plan) -> Self {
+        let Subject { server, program } = subject.into();
+        let zones: Vec<&str> = plan.shape.zones.iter().map(String::as_str).collect();
+        let mut wanted = Shape::of(server, zones.len()).zones(&zones).proxied(plan.seed);
+        wanted = wanted.flag("--snapshot-count", plan.shape.snapshot_entries);
+        wanted.program = program;
+        let mut disks = if plan.classes.iter().any(|class| is_of_disks(*class)) { mount(zones.len()) } else { None };
+        let mut cluster = Cluster::lay_out(&wanted);
+        let mut places = Vec::new();
+        for (node, zone) in plan.shape.zones.iter().enumerate() {
+            let disk = disks.as_mut().and_then(Vec::pop).map(NodeDisk::new);
+            if let Some(disk) = &disk {
+                cluster.set_data_dir(node, disk.data_dir());
+            }
+            cluster.spawn(node);
+            places.push(Place { zone: zone.clone(), is_member: true, disk, run: 1 });
+        }
+        cluster.wait_formed().await;
+        let state = StruckCluster::new(cluster, places);
+        let facts = Mutex::new(facts(&state));
+        Self { state: tokio::sync::Mutex::new(state), facts, stopped: Mutex::default() }
     }
 
-    /// Notes the nodes that ended without being told to.
-    fn look_for_stopped(&self, state: &mut State) {
-        for node in 0..state.cluster.len() {
-            if let Some(status) = state.cluster.nodes[node].ended() {
-                let last = state.cluster.logs(node).lines().last().unwrap_or("it said nothing").to_owned();
-                state.cluster.kill9(node);
-                self.stopped.lock().push((node, format!("{status}: {last}")));
-            }
-        }
+    /// What the nodes have said, by name.
+    pub async fn logs(&self) -> Vec<(String, String)> {
+        let state = self.state.lock().await;
+        state.cluster.nodes.iter().map(|node| (node.name.clone(), node.all_said())).collect()
+    }
+
+    fn publish(&self, state: &mut StruckCluster) {
+        self.stopped.lock().append(&mut state.stopped);
+        *self.facts.lock() = facts(state);
     }
 }
 
-impl State {
-    async fn begin(&mut self, fault: &Fault) -> Struck {
-        match fault {
-            Fault::Kill { nodes } => nodes.iter().for_each(|node| self.cluster.kill9(*node)),
-            Fault::Pause { .. } => {}
-            Fault::Restart { node, stop } => {
-                let awake = self.cluster.is_running(*node) && !self.cluster.nodes[*node].is_paused();
-                match stop {
-                    Stop::InOrder if awake => drop(self.cluster.terminate(*node).await),
-                    Stop::InOrder | Stop::Killed => self.cluster.kill9(*node),
-                }
-                return Struck::Done;
-            }
-            _ => return Struck::NotHere,
-        }
-        self.standing.begin(fault);
-        Struck::Done
+fn facts(state: &StruckCluster) -> Facts {
+    let places = state.places.iter().enumerate();
+    Facts {
+        zones: state.places.iter().map(|place| place.zone.clone()).collect(),
+        endpoints: state.cluster.endpoints(),
+        members: places.filter(|(_, place)| place.is_member).map(|(node, _)| node).collect(),
     }
+}
 
-    /// Starts, pauses and wakes what the standing faults allow to run.
-    fn settle(&mut self) {
-        for node in 0..self.cluster.len() {
-            if self.standing.is_down(node) {
-                continue;
-            }
-            if !self.cluster.is_running(node) {
-                self.cluster.spawn(node);
-                self.runs[node] += 1;
-            }
-            match (self.standing.is_paused(node), self.cluster.nodes[node].is_paused()) {
-                (true, false) => self.cluster.pause(node),
-                (false, true) => self.cluster.resume(node),
-                _ => {}
-            }
-        }
-    }
+fn is_of_disks(class: Class) -> bool {
+    matches!(
+        class,
+        Class::PowerLoss
+            | Class::PowerLossOfAll
+            | Class::SlowDisk
+            | Class::HungDisk
+            | Class::FailWrites
+            | Class::FullDisk
+    )
+}
 
-    async fn sighting(&self, node: NodeIndex) -> Option<Sighting> {
-        let status = self.cluster.status(node).await.ok()?;
-        let header = status.header?;
-        let role = if status.leader == header.member_id { Role::Leads } else { Role::Follows };
-        let revision = u64::try_from(header.revision).ok()?;
-        Some(Sighting { member: header.member_id, run: self.runs[node], term: status.raft_term, revision, role })
-    }
+/// That many disks, or none where the machine cannot.
+fn mount(count: usize) -> Option<Vec<SmallDisk>> {
+    let mounted = (0..count).map(|_| SmallDisk::mount(DISK_MB)).collect::<Result<Vec<_>, _>>();
+    mounted.inspect_err(|why| println!("no disks of their own: {why}")).ok()
 }
 
 impl World for ProcessWorld {
     fn nodes(&self) -> usize {
-        self.zones.len()
+        self.facts.lock().zones.len()
     }
 
     fn members(&self) -> Vec<NodeIndex> {
-        (0..self.zones.len()).collect()
+        self.facts.lock().members.clone()
     }
 
     fn zone(&self, node: NodeIndex) -> String {
-        self.zones[node].clone()
+        self.facts.lock().zones[node].clone()
     }
 
     fn channel(&self, node: NodeIndex) -> rt::Channel {
-        rt::connect(&self.endpoints[node], &rt::PeerTls::default()).expect("a well-formed address")
+        rt::connect(&self.facts.lock().endpoints[node], &rt::PeerTls::default()).expect("a well-formed address")
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> rt::JoinHandle<()> {
@@ -126,9 +143,10 @@ impl World for ProcessWorld {
     fn strike<'a>(&'a self, fault: &'a Fault) -> BoxFuture<'a, Struck> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            self.look_for_stopped(&mut state);
+            state.look_for_stopped();
             let struck = state.begin(fault).await;
             state.settle();
+            self.publish(&mut state);
             struck
         })
     }
@@ -136,18 +154,29 @@ impl World for ProcessWorld {
     fn lift<'a>(&'a self, fault: &'a Fault) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            self.look_for_stopped(&mut state);
-            state.standing.end(fault);
+            state.look_for_stopped();
+            state.end(fault, false).await;
             state.settle();
+            self.publish(&mut state);
         })
     }
 
     fn heal(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            self.look_for_stopped(&mut state);
-            state.standing.end_all();
+            state.look_for_stopped();
+            let (members, others): (Vec<Fault>, Vec<Fault>) =
+                state.standing.end_all().into_iter().partition(is_of_members);
+            for fault in others {
+                state.end(&fault, true).await;
+            }
+            // Members change when everything else is whole.
             state.settle();
+            for fault in members {
+                state.end(&fault, true).await;
+                state.settle();
+            }
+            self.publish(&mut state);
         })
     }
 
@@ -158,12 +187,13 @@ impl World for ProcessWorld {
     fn sightings(&self) -> BoxFuture<'_, Vec<Sighting>> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            self.look_for_stopped(&mut state);
-            let awake: Vec<NodeIndex> = (0..state.cluster.len())
+            state.look_for_stopped();
+            let awake: Vec<NodeIndex> = (0..state.places.len())
                 .filter(|node| state.cluster.is_running(*node) && !state.cluster.nodes[*node].is_paused())
                 .collect();
-            let state = &*state;
-            join_all(awake.into_iter().map(|node| state.sighting(node))).await.into_iter().flatten().collect()
+            let seen = join_all(awake.into_iter().map(|node| sighting(&state, node))).await;
+            self.publish(&mut state);
+            seen.into_iter().flatten().collect()
         })
     }
 
@@ -177,4 +207,17 @@ impl World for ProcessWorld {
     fn stopped_by_themselves(&self) -> Vec<(NodeIndex, String)> {
         std::mem::take(&mut self.stopped.lock())
     }
+}
+
+fn is_of_members(fault: &Fault) -> bool {
+    matches!(fault, Fault::MemberAdd { .. } | Fault::LearnerAdd { .. } | Fault::MemberRemove { .. })
+}
+
+async fn sighting(state: &StruckCluster, node: NodeIndex) -> Option<Sighting> {
+    let status = state.cluster.status(node).await.ok()?;
+    let header = status.header?;
+    let role = if status.leader == header.member_id { Role::Leads } else { Role::Follows };
+    let revision = u64::try_from(header.revision).ok()?;
+    let run = state.places[node].run;
+    Some(Sighting { member: header.member_id, run, term: status.raft_term, revision, role })
 }

@@ -45,9 +45,15 @@ impl Rule {
         Self { delay, jitter, ..Self::default() }
     }
 
+    /// And loses so many of a thousand pieces at first.
+    #[must_use]
+    pub fn losing(self, stumbles_per_mille: u32) -> Self {
+        Self { stumbles_per_mille, ..self }
+    }
+
     #[must_use]
     pub fn lossy(stumbles_per_mille: u32) -> Self {
-        Self { stumbles_per_mille, ..Self::default() }
+        Self::default().losing(stumbles_per_mille)
     }
 
     /// Whether bytes may be passed on the moment they come.
