@@ -6,12 +6,13 @@
 #   SEED=1               `sim`: the first seed; alone, the only one
 #   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
 #   N=100000             `differential`: how many requests; SEED and N of a report show a difference again
+#   MINUTES=5            `jepsen`: how long; SEED=1234 begins there; JEPSEN='--nemesis kill,one-way' and so on
 #   KEEP=1               `demo`: leave the data folder and the logs behind
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test check fix sim differential bench
+.PHONY: help deps demo test check fix sim jepsen failover differential bench
 
 PROFILE ?= dev
 BENCH ?=
@@ -58,6 +59,16 @@ fix: deps ## let the tools repair formatting and lints
 
 sim: deps ## run the simulation tests: SEEDS=50 of them, or SEED=1234 alone
 	HOLDFAST_SIM_SEED=$(SEED) HOLDFAST_SIM_SEEDS=$(SEEDS) $(sim_env) $(run_tests) -p holdfast-jepsen --test sim
+
+# Every report, timeline and log stays in target/jepsen.
+jepsen: deps ## MINUTES=5 of runs over real processes, under random faults, each history judged
+	cargo build --workspace --bins
+	$(bins)/jepsen run --minutes $(or $(MINUTES),5) \
+	    $(if $(filter command line environment,$(origin SEED)),--seed $(SEED)) $(JEPSEN)
+
+failover: deps ## how long nobody can write when the leader is struck, into docs/BENCHMARKS.md
+	cargo build --release --workspace --bins
+	target/release/jepsen failover --write docs/BENCHMARKS.md --plot docs/failover.svg $(JEPSEN)
 
 # Without a disk, or every put would wait for one.
 differential: deps ## N=100000 random requests to an etcd 3.5 and to Holdfast: every answer is compared

@@ -6,9 +6,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_jepsen::campaign;
-use holdfast_jepsen::nemesis::{Class, Plan, Scope};
+use holdfast_jepsen::nemesis::{Class, Fault, Place, Plan, Scope};
 use holdfast_jepsen::workload::Kind;
-use holdfast_jepsen::world::process::{ProcessWorld, Server};
+use holdfast_jepsen::world::World;
+use holdfast_jepsen::world::process::{ProcessWorld, Program, Server, find};
+
+/// etcd gives out a value as it finds it on its disk. That these runs say so shows that they can fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flips_on_the_disk_of_an_etcd_is_seen() {
+    if find(Program::Etcd).is_none() {
+        println!("SKIPPED: etcd is not installed");
+        return;
+    }
+    let scope = Scope { classes: Vec::new(), faults: FAULTS, zones: Some(vec!["a".to_owned()]) };
+    let plan = Plan::draw(SEED, &scope);
+    let world = Arc::new(ProcessWorld::start(Server::Etcd, &plan).await);
+    let rotting = Arc::clone(&world);
+    let rot = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            rotting.strike(&Fault::Rot { node: 0, place: Place::State }).await;
+        }
+    });
+    let report = campaign::run(world, &plan, Kind::Register).await;
+    rot.abort();
+    println!("{report}");
+    let wrong_reads = report.violations.iter().filter(|violation| violation.property == "linearizable").count();
+    assert!(wrong_reads > 0, "values were wrong, and nobody noticed: {report}\n{}", report.timeline.text());
+}
 
 /// Long enough for each class to strike.
 const FAULTS: Duration = Duration::from_secs(10);

@@ -22,13 +22,15 @@ const RUN_OVERHEAD: Duration = Duration::from_secs(30);
 
 /// Runs a workload over real processes while faults strike, and judges what clients saw
 #[derive(clap::Args)]
-#[command(after_help = "Leaves in --out, for each seed: report.txt, timeline.txt (every operation and every fault, with its
+#[command(
+    after_help = "Leaves in --out, for each seed: report.txt, timeline.txt (every operation and every fault, with its
 time), the log of each node, and a picture of each history that is wrong.
 
-The seed decides what strikes when. Which answer a process gives first is not decided by it: the same seed strikes the same
-way, and may end in another way.
+The seed decides what strikes when, and not which process is faster: the same seed strikes the same way, and may end in
+another way.
 
-Exit code: 0 nothing was violated, 1 something was (or no verdict was reached), 2 it could not run")]
+Exit code: 0 nothing was violated, 1 something was (or no verdict was reached), 2 it could not run"
+)]
 pub struct Run {
     /// The first seed [default: drawn, and printed]
     #[arg(long)]

@@ -42,7 +42,12 @@ impl Cluster {
     }
 
     /// Makes the node a member, unless it is one, and says so to its next start. A node that is none has no data.
-    pub(super) async fn try_join(&mut self, index: NodeIndex, role: JoinAs, limit: Duration) -> Result<(), ChangeError> {
+    pub(super) async fn try_join(
+        &mut self,
+        index: NodeIndex,
+        role: JoinAs,
+        limit: Duration,
+    ) -> Result<(), ChangeError> {
         let (begun, url) = (Instant::now(), self.peer_url(index));
         if self.id_of(index, limit).await?.is_some() {
             return Ok(());

@@ -29,6 +29,7 @@ mod node_disk;
 mod node_process;
 mod observe;
 mod program;
+mod rot;
 mod run;
 mod shape;
 mod struck;

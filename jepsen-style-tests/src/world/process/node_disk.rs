@@ -63,7 +63,11 @@ impl NodeDisk {
             // A frozen disk can be neither filled nor emptied.
             self.let_go()?;
             let disk = self.disk.lock();
-            if wanted.is_full { disk.fill(0) } else { disk.clear() }
+            if wanted.is_full {
+                disk.fill(0)
+            } else {
+                disk.clear()
+            }
             self.is.is_full = wanted.is_full;
         }
         let slow = wanted.slow.filter(|_| !wanted.hangs);

@@ -7,7 +7,9 @@ use holdfast_client::JoinAs;
 use super::cluster::Cluster;
 use super::links::{End, Rule};
 use super::node_disk::{NodeDisk, Wanted};
-use crate::nemesis::{Fault, Fleet, Standing, Stop};
+use super::rot;
+use super::shape::Server;
+use crate::nemesis::{Fault, Fleet, Place as Where, Standing, Stop};
 use crate::world::{NodeIndex, Struck};
 
 /// A node that was asked to stop and has not by then is killed: it may wait for others that cannot be reached.
@@ -21,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Members with other settings than the rest: a slower pulse, and more entries between two snapshots.
 const MIXED: [(&str, &str); 3] =
     [("--heartbeat-interval", "150"), ("--election-timeout", "1500"), ("--snapshot-count", "250")];
+
+/// Whose values rot: those of the workload of registers.
+const ROTTEN_KEYS: &[u8] = b"register/";
 
 /// One node beside its process.
 pub(super) struct Place {
@@ -77,11 +82,19 @@ impl StruckCluster {
                 Ok(()) => return Struck::Done,
                 Err(_) => false,
             },
+            Fault::Rot { node, place: Where::State } if self.cluster.server() == Server::Etcd => {
+                self.stop(*node, Stop::InOrder).await;
+                let db = self.cluster.data_dir(*node).join("member/snap/db");
+                match rot::flip_values(&db, ROTTEN_KEYS) {
+                    Ok(values) if values > 0 => return Struck::Done,
+                    Ok(_) | Err(_) => false,
+                }
+            }
             Fault::RollingRestart { settings } => {
                 self.restart_all(*settings).await;
                 return Struck::Done;
             }
-            // TCP brings each byte once and in order; clocks and wrong bytes are the simulator's.
+            // TCP brings each byte once and in order; clocks, and rot in Holdfast's files, are the simulator's.
             Fault::Duplicate { .. }
             | Fault::Reorder { .. }
             | Fault::ClockRate { .. }
