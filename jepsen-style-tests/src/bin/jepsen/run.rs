@@ -47,7 +47,8 @@ pub struct Run {
     /// What clients do [default: each seed draws one]
     #[arg(long, value_parser = workload)]
     workload: Option<Kind>,
-    /// Classes of faults to draw from, such as kill,one-way,slow-disk [default: all; a seed draws some of them]
+    /// Classes of faults to draw from, such as kill,one-way,slow-disk [default: all that processes can meet; a
+    /// seed draws some of them]
     #[arg(long, value_delimiter = ',', value_parser = class)]
     nemesis: Vec<Class>,
     #[arg(long, value_enum, default_value_t = Which::Holdfast)]
@@ -134,7 +135,7 @@ impl Run {
     }
 
     async fn one(&self, seed: u64) -> Result<Report, RunError> {
-        let classes = if self.nemesis.is_empty() { Class::ALL.to_vec() } else { self.nemesis.clone() };
+        let classes = if self.nemesis.is_empty() { ProcessWorld::classes() } else { self.nemesis.clone() };
         let plan = Plan::draw(seed, &Scope { classes, faults: Duration::from_secs(self.seconds), zones: None });
         let count = Kind::ALL.len() as u64;
         let drawn = Kind::ALL[usize::try_from(seed % count).expect("fewer workloads than that")];

@@ -64,9 +64,9 @@ impl NodeDisk {
             self.let_go()?;
             let disk = self.disk.lock();
             if wanted.is_full {
-                disk.fill(0)
+                disk.fill(0);
             } else {
-                disk.clear()
+                disk.clear();
             }
             self.is.is_full = wanted.is_full;
         }

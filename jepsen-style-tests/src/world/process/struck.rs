@@ -50,7 +50,10 @@ pub(super) struct StruckCluster {
 impl Drop for StruckCluster {
     fn drop(&mut self) {
         // A process that waits for a frozen disk cannot be killed.
-        self.places.iter_mut().for_each(|place| drop(place.disk.as_mut().map(NodeDisk::let_go)));
+        for disk in self.places.iter_mut().filter_map(|place| place.disk.as_mut()) {
+            // Its holder thaws it in the end, if this cannot.
+            let _thawed = disk.let_go();
+        }
     }
 }
 

@@ -77,6 +77,13 @@ impl ProcessWorld {
         Self { state: tokio::sync::Mutex::new(state), facts, stopped: Mutex::default() }
     }
 
+    /// The classes of faults that real processes can meet here, given the tools and the rights.
+    #[must_use]
+    pub fn classes() -> Vec<Class> {
+        let never = [Class::Duplicate, Class::Reorder, Class::ClockRate, Class::ClockJump, Class::FailSync];
+        Class::ALL.into_iter().filter(|class| !never.contains(class)).collect()
+    }
+
     /// What the nodes have said, by name.
     pub async fn logs(&self) -> Vec<(String, String)> {
         let state = self.state.lock().await;
