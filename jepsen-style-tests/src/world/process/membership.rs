@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use holdfast_client::JoinAs;
-use holdfast_client::proto::etcdserverpb::Member;
+use holdfast_client::proto::etcdserverpb::{AlarmType, Member};
 
 use super::cluster::Cluster;
 use super::node_process::Role;
+use super::shape::Server;
 use crate::world::NodeIndex;
 
 /// How long one request may take.
@@ -85,6 +86,26 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Waits until no member has an alarm, as after its disk has room again. etcd's have to be ended by hand.
+    pub(super) async fn quiet_alarms(&self, limit: Duration) -> Result<(), ChangeError> {
+        let (begun, client) = (Instant::now(), self.watcher(REQUEST));
+        loop {
+            let left = match client.alarms().await {
+                Ok(list) if list.alarms.is_empty() => return Ok(()),
+                Ok(list) => format!("alarms stand: {:?}", list.alarms),
+                Err(error) => error.to_string(),
+            };
+            if begun.elapsed() > limit {
+                return Err(ChangeError::Refused(left));
+            }
+            if self.server() == Server::Etcd {
+                // Asked again until none is left.
+                let _disarmed = client.alarm_disarm(0, AlarmType::Nospace).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     pub(super) async fn try_move_leader(&self, to: NodeIndex, limit: Duration) -> Result<(), ChangeError> {

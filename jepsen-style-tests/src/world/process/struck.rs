@@ -19,6 +19,8 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 /// How long a change of members may be tried under faults, and how long when all are healed.
 const CHANGE_MAX: Duration = Duration::from_secs(3);
 const HEALED_CHANGE_MAX: Duration = Duration::from_secs(60);
+/// How long an alarm may stand after its reason has ended.
+const ALARMS_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Members with other settings than the rest: a slower pulse, and more entries between two snapshots.
 const MIXED: [(&str, &str); 3] =
@@ -43,6 +45,8 @@ pub(super) struct StruckCluster {
     pub places: Vec<Place>,
     /// The nodes that joined, by the fault that says how.
     joined: Vec<(Fault, NodeIndex)>,
+    /// A disk was full; its node's alarm may stand for a while after it has room again.
+    may_be_alarmed: bool,
     /// Nodes that ended without being told to, with what they said last.
     pub stopped: Vec<(NodeIndex, String)>,
 }
@@ -59,7 +63,14 @@ impl Drop for StruckCluster {
 
 impl StruckCluster {
     pub(super) fn new(cluster: Cluster, places: Vec<Place>) -> Self {
-        Self { cluster, standing: Standing::default(), places, joined: Vec::new(), stopped: Vec::new() }
+        Self {
+            cluster,
+            standing: Standing::default(),
+            places,
+            joined: Vec::new(),
+            may_be_alarmed: false,
+            stopped: Vec::new(),
+        }
     }
 
     pub(super) async fn begin(&mut self, fault: &Fault) -> Struck {
@@ -106,6 +117,7 @@ impl StruckCluster {
             | Fault::Rot { .. } => false,
         };
         if is_done {
+            self.may_be_alarmed |= matches!(fault, Fault::FullDisk { .. });
             self.standing.begin(fault);
             Struck::Done
         } else {
@@ -136,6 +148,15 @@ impl StruckCluster {
             }
             Fault::FailWrites { node } => self.kill(*node),
             _ => {}
+        }
+    }
+
+    /// When everything is whole again: the alarms of disks that were full are over. A member that is cut off before
+    /// its alarm has ended keeps it, and with it the whole cluster from writing, as in etcd.
+    pub(super) async fn wait_for_quiet(&mut self) {
+        if std::mem::take(&mut self.may_be_alarmed) {
+            // Whoever judges the cluster afterwards sees what is left.
+            let _left = self.cluster.quiet_alarms(ALARMS_MAX).await;
         }
     }
 

@@ -183,6 +183,7 @@ impl World for ProcessWorld {
                 state.end(&fault, true).await;
                 state.settle();
             }
+            state.wait_for_quiet().await;
             self.publish(&mut state);
         })
     }
