@@ -4,6 +4,8 @@
 #   PROFILE=dev|release  how `demo` is built; dev shares its build with `test`, release is what you would run
 #   SEEDS=50             `sim`: how many seeds to try, from SEED on
 #   SEED=1               `sim`: the first seed; alone, the only one
+#   TEST=                `sim`: only tests with this in their name
+#   EXHIBIT=             `museum`: only this one
 #   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
 #   N=100000             `differential`: how many requests; SEED and N of a report show a difference again
 #   MINUTES=5            `jepsen`: how long; SEED=1234 begins there; JEPSEN='--nemesis kill,one-way' and so on
@@ -12,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test check fix sim jepsen failover differential bench
+.PHONY: help deps demo test check fix sim fresh museum jepsen failover differential bench
 
 PROFILE ?= dev
 BENCH ?=
@@ -44,6 +46,7 @@ test: deps ## every test: unit, tidy, processes, documentation, simulation
 	$(run_tests) --workspace
 	cargo test --workspace --doc
 	$(MAKE) --no-print-directory sim
+	$(MAKE) --no-print-directory fresh
 
 check: deps ## formatting, lints, tidy: what a commit must pass before its tests
 	cargo fmt --all --check
@@ -57,8 +60,17 @@ fix: deps ## let the tools repair formatting and lints
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
+# The seeds of a test run side by side; the tests run one after another, and print. The feature plants nothing by itself.
+sim_test := $(sim_env) timeout --kill-after=10s 60m cargo test -p holdfast-jepsen --features museum
+
 sim: deps ## run the simulation tests: SEEDS=50 of them, or SEED=1234 alone
-	HOLDFAST_SIM_SEED=$(SEED) HOLDFAST_SIM_SEEDS=$(SEEDS) $(sim_env) $(run_tests) -p holdfast-jepsen --test sim
+	HOLDFAST_SIM_SEED=$(SEED) HOLDFAST_SIM_SEEDS=$(SEEDS) $(sim_test) --test sim $(TEST) -- --nocapture --test-threads=1
+
+fresh: deps ## campaigns of the simulator under 20 seeds that nobody has tried
+	@$(MAKE) --no-print-directory sim TEST=campaigns SEED=$$(date +%s) SEEDS=20
+
+museum: deps ## plant each bug of the museum in the simulator until it is seen: all, or EXHIBIT=name
+	HOLDFAST_MUSEUM_EXHIBIT=$(EXHIBIT) HOLDFAST_SIM_SEED=$(SEED) $(sim_test) --test museum -- --ignored --nocapture
 
 # Every report, timeline and log stays in target/jepsen.
 jepsen: deps ## MINUTES=5 of runs over real processes, under random faults, each history judged

@@ -4,16 +4,21 @@
 
 #![cfg(madsim)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_jepsen::nemesis::{Plan, Scope};
 use holdfast_jepsen::workload::Kind;
-use holdfast_jepsen::world::sim;
+use holdfast_jepsen::world::sim::{self, Plant};
 use parking_lot::Mutex;
 
 const STORY_LIMIT: Duration = Duration::from_secs(600);
+/// For how long faults strike in a campaign.
+const FAULTS: Duration = Duration::from_secs(20);
+/// Of the end of a timeline, when a seed among many is wrong.
+const SHOWN_LINES: usize = 60;
 
 fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -83,22 +88,86 @@ fn plain_writes_under_a_lock_lose_updates() {
     assert!(loses.is_some(), "twenty seeds without a guard lost nothing: the story does not try hard enough");
 }
 
+/// Which workload a seed is for.
+fn kind_of(seed: u64) -> Kind {
+    Kind::ALL[usize::try_from(seed).expect("small") % Kind::ALL.len()]
+}
+
+fn plan_of(seed: u64) -> Plan {
+    Plan::draw(seed, &Scope { faults: FAULTS, ..Scope::default() })
+}
+
 /// Random faults from the seed, and every workload.
 #[test]
 fn campaigns_under_many_seeds() {
     let first = number("HOLDFAST_SIM_SEED", 1);
-    let seeds = number("HOLDFAST_SIM_SEEDS", 5);
-    let scope = Scope { faults: Duration::from_secs(20), ..Scope::default() };
-    for seed in first..first + seeds {
-        let kind = Kind::ALL[usize::try_from(seed).expect("small") % Kind::ALL.len()];
-        let (report, _) = sim::campaign(&Plan::draw(seed, &scope), kind);
-        println!("{report}");
-        if seeds == 1 {
-            println!("{}", report.timeline.text());
-        }
-        assert!(report.tally.ok > 0, "nothing was done, so nothing was tested: {report}");
-        assert!(report.is_right(), "{report}\nreplay: make sim SEED={seed}");
+    let seeds: Vec<u64> = (first..first + number("HOLDFAST_SIM_SEEDS", 5)).collect();
+    let alone = seeds.len() == 1;
+    let survey = sim::survey(
+        &seeds,
+        |seed| sim::campaign(&plan_of(seed), kind_of(seed), Plant::default()),
+        |seed, outcome| {
+            match &outcome.report {
+                Some(report) => println!("{report}"),
+                None => println!("seed {seed}, {}: it did not come to its end", kind_of(seed).name()),
+            }
+            if alone || !outcome.troubles.is_empty() {
+                show(seed, outcome, alone);
+            }
+            true
+        },
+    );
+    println!("\n{survey}");
+    assert!(survey.operations.ok > 0, "nothing was done, so nothing was tested");
+    let replays: Vec<String> = survey.wrong.iter().map(|seed| format!("make sim SEED={seed}")).collect();
+    assert!(
+        replays.is_empty(),
+        "{} of {} seeds are wrong; replay:\n{}",
+        replays.len(),
+        seeds.len(),
+        replays.join("\n")
+    );
+}
+
+/// What went wrong under a seed, and how: all of it for a replay.
+fn show(seed: u64, outcome: &sim::Outcome, whole: bool) {
+    let trace = &outcome.attempt.trace;
+    if whole {
+        println!("{}", trace.text());
     }
+    if let Some(report) = &outcome.report {
+        let timeline = report.timeline.text();
+        let from = if whole { 0 } else { timeline.lines().count().saturating_sub(SHOWN_LINES) };
+        timeline.lines().skip(from).for_each(|line| println!("{line}"));
+    } else if !whole {
+        println!("{}", trace.tail(SHOWN_LINES));
+    }
+    for trouble in &outcome.troubles {
+        println!("seed {seed}: {trouble}");
+    }
+    println!("replay: make sim SEED={seed}");
+}
+
+/// Every seed again, in another thread beside others: the same log lines at the same times, to the byte.
+#[test]
+fn seeds_give_the_same_trace_again() {
+    let first = number("HOLDFAST_SIM_SEED", 1);
+    let twice: Vec<u64> = (first..first + number("HOLDFAST_SIM_TWICE", 4)).flat_map(|seed| [seed, seed]).collect();
+    let mut digests: BTreeMap<u64, BTreeSet<(u64, String)>> = BTreeMap::new();
+    sim::survey(
+        &twice,
+        |seed| sim::campaign(&plan_of(seed), kind_of(seed), Plant::default()),
+        |seed, outcome| {
+            let told = outcome.report.as_ref().map(|report| report.timeline.text()).unwrap_or_default();
+            digests.entry(seed).or_default().insert((outcome.attempt.trace.digest(), told));
+            true
+        },
+    );
+    let differ: Vec<u64> = digests.iter().filter(|(_, digests)| digests.len() > 1).map(|(seed, _)| *seed).collect();
+    println!("{} seeds ran twice, {} differ", digests.len(), differ.len());
+    assert!(differ.is_empty(), "these seeds gave two traces: {differ:?}");
+    let all: BTreeSet<u64> = digests.values().flatten().map(|(digest, _)| *digest).collect();
+    assert_eq!(all.len(), digests.len(), "two seeds gave one trace: the seed is not used");
 }
 
 #[test]

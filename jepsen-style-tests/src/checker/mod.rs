@@ -4,6 +4,7 @@
 //!   linearizable  every operation seems to happen at one moment between its call and its return
 //!   model         what is checked against: a state and its steps
 //!   monotonic     terms and applied revisions do not go back; a term has one leader
+//!   promises      what members promise one another: votes, logs, leaders, what is committed; while it happens
 //!   revisions     the store's revision is one counter for everybody, over all keys
 //!   serializable  transactions over lists seem to happen one after another: no cycle of who came before whom
 //!   durability    what was acknowledged is there
@@ -17,5 +18,6 @@ pub mod durability;
 pub mod linearizable;
 pub mod model;
 pub mod monotonic;
+pub mod promises;
 pub mod revisions;
 pub mod serializable;

@@ -33,7 +33,8 @@ use sim as world;
 /// What the simulator may do to a node's surroundings.
 #[cfg(madsim)]
 pub mod nemesis {
-    pub use super::sim::{bump_wall, set_blocking_pause, set_clock_rate};
+    pub use super::net::{Weather, set_weather};
+    pub use super::sim::{bump_wall, set_blocking_pause, set_clock_rate, set_disk_hangs};
 }
 
 pub use net::{BoundListener, Channel, ClientCertificate, PeerTls, ServerTerms, ServerTls, bind, connect, serve};

@@ -26,6 +26,8 @@ pub use madsim::task::JoinHandle;
 pub use madsim::time::Sleep;
 
 const TRUE_RATE_PPM: u64 = 1_000_000;
+/// How often work that waits for a hung disk looks whether it still hangs.
+const HUNG_DISK_LOOK: Duration = Duration::from_millis(20);
 
 /// What makes one node's surroundings differ from the next one's.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ struct Surroundings {
     wall_offset_ms: i64,
     /// How long blocking work takes at most.
     blocking_pause: Duration,
+    /// Blocking work does not begin at all.
+    disk_hangs: bool,
 }
 
 impl Default for Surroundings {
@@ -50,6 +54,7 @@ impl Default for Surroundings {
             rate_ppm: TRUE_RATE_PPM,
             wall_offset_ms: 0,
             blocking_pause: Duration::from_micros(1500),
+            disk_hangs: false,
         }
     }
 }
@@ -102,6 +107,11 @@ pub fn bump_wall(node: NodeId, ms: i64) {
 /// From now on blocking work on `node`, its disk above all, takes up to `longest`.
 pub fn set_blocking_pause(node: NodeId, longest: Duration) {
     change(node, |s| s.blocking_pause = longest);
+}
+
+/// From now on no blocking work on `node` begins, its disk above all, or it goes on.
+pub fn set_disk_hangs(node: NodeId, hangs: bool) {
+    change(node, |s| s.disk_hangs = hangs);
 }
 
 pub fn wall_unix_ms() -> u64 {
@@ -240,6 +250,9 @@ async fn pause() {
     let longest_us = u64::try_from(here().blocking_pause.as_micros()).unwrap_or(u64::MAX);
     let pause_us = madsim::rand::thread_rng().gen_range(longest_us / 5..=longest_us);
     sleep(Duration::from_micros(pause_us)).await;
+    while here().disk_hangs {
+        sleep(HUNG_DISK_LOOK).await;
+    }
 }
 
 /// madsim's seeded generator (rand 0.8) under the trait that openraft wants (rand 0.10).

@@ -1,9 +1,11 @@
 //! Simulated nodes: machines with an address, a disk that outlives them, and the server that runs on them.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_node::api::AuditSettings;
@@ -11,7 +13,7 @@ use holdfast_node::auth::AuthSettings;
 use holdfast_node::env::{CrashPolicy, FaultyDisk, Halt};
 use holdfast_node::gateway::Access;
 use holdfast_node::io::Io;
-use holdfast_node::node::Node;
+use holdfast_node::node::{Node, StartError};
 use holdfast_node::ops::{AutoCompaction, Learners};
 use holdfast_node::raft::{Members, Timing};
 use holdfast_node::settings::{ClusterState, Settings};
@@ -29,6 +31,10 @@ use super::Trace;
 use crate::nemesis::Shape;
 use crate::world::{NodeIndex, StateHash};
 
+/// How long a server that is asked to stop is waited for.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// How soon a node that could not join is started again.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
@@ -62,20 +68,40 @@ impl From<&Shape> for ClusterOptions {
 }
 
 /// One simulated machine.
+#[derive(Clone)]
 struct Machine {
     handle: NodeHandle,
-    disk: FaultyDisk,
-    /// The server, while it runs.
-    server: Arc<Mutex<Option<Arc<Node>>>>,
-    /// Why the server stopped by itself, if it did.
-    halted: Arc<Mutex<Option<String>>>,
+    seat: Arc<Seat>,
 }
 
-/// All machines and the links between them.
+/// What outlives the server that runs on a machine.
+struct Seat {
+    settings: Mutex<Settings>,
+    disk: Mutex<FaultyDisk>,
+    /// The server, while it runs.
+    server: Mutex<Option<Arc<Node>>>,
+    /// Why the server stopped by itself, until somebody asks.
+    halted: Mutex<Option<String>>,
+    /// It stopped by itself, and was not started again.
+    is_stopped: AtomicBool,
+}
+
+impl Seat {
+    /// As the process would: nothing of it does anything any more.
+    fn stop_by_itself(&self, reason: &str) {
+        *self.halted.lock() = Some(reason.to_owned());
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.disk.lock().kill();
+        *self.server.lock() = None;
+        Handle::current().kill(madsim::plugin::node());
+    }
+}
+
+/// All machines and the links between them. Machines may be added.
 pub struct Cluster {
-    options: ClusterOptions,
-    machines: Vec<Machine>,
+    machines: Mutex<Vec<Machine>>,
     client: NodeHandle,
+    options: Mutex<ClusterOptions>,
     trace: Trace,
 }
 
@@ -131,41 +157,49 @@ fn settings(options: &ClusterOptions, index: NodeIndex, role: Role) -> Settings 
     }
 }
 
-/// A machine whose server starts at once.
-fn machine(options: &ClusterOptions, index: NodeIndex, role: Role) -> Machine {
+/// A machine, on which a server starts at once.
+fn build_machine(settings: Settings, index: NodeIndex) -> Machine {
     let handle = Handle::current();
     let disk = FaultyDisk::new(handle.seed().wrapping_mul(31).wrapping_add(index as u64));
-    let server = Arc::new(Mutex::new(None));
-    let halted = Arc::new(Mutex::new(None));
-    let settings = settings(options, index, role);
+    let seat = Arc::new(Seat {
+        settings: Mutex::new(settings),
+        disk: Mutex::new(disk),
+        server: Mutex::default(),
+        halted: Mutex::default(),
+        is_stopped: AtomicBool::default(),
+    });
     let init = {
-        let (disk, server, halted) = (disk.clone(), Arc::clone(&server), Arc::clone(&halted));
-        move || serve(settings.clone(), disk.clone(), Arc::clone(&server), Arc::clone(&halted))
+        let seat = Arc::clone(&seat);
+        move || serve(Arc::clone(&seat))
     };
     let handle = handle.create_node().name(name(index)).ip(address(index)).init(init).build();
-    Machine { handle, disk, server, halted }
+    Machine { handle, seat }
 }
 
 impl Cluster {
     /// Builds the machines and starts a server on each.
     pub fn start(options: &ClusterOptions, trace: Trace) -> Self {
-        let machines = (0..options.zones.len()).map(|index| machine(options, index, Role::Founder)).collect();
+        let machines = (0..options.zones.len())
+            .map(|index| build_machine(settings(options, index, Role::Founder), index))
+            .collect();
         let client =
             Handle::current().create_node().name("client").ip(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))).build();
-        Self { options: options.clone(), machines, client, trace }
+        Self { machines: Mutex::new(machines), client, options: Mutex::new(options.clone()), trace }
     }
 
     /// Where the next machine will be reached by its peers.
     pub fn next_peer_url(&self) -> String {
-        url(self.len(), PEER_PORT)
+        Self::peer_url(self.len())
     }
 
     /// One machine more. Its server joins the cluster, which must know it already.
-    pub fn join(&mut self, zone: &str) -> NodeIndex {
+    pub fn join(&self, zone: &str) -> NodeIndex {
         let index = self.len();
         self.trace.say(format!("{} starts, to join", name(index)));
-        self.options.zones.push(zone.to_owned());
-        self.machines.push(machine(&self.options, index, Role::Joiner));
+        let mut options = self.options.lock();
+        options.zones.push(zone.to_owned());
+        let machine = build_machine(settings(&options, index, Role::Joiner), index);
+        self.machines.lock().push(machine);
         index
     }
 
@@ -179,12 +213,37 @@ impl Cluster {
         self.server(index).map(|node| node.ops().members())
     }
 
+    /// The stopped node's disk is emptied, and when it starts again it joins the cluster that there is.
+    pub fn empty(&self, index: NodeIndex) {
+        self.trace.say(format!("{} is emptied", name(index)));
+        let seat = self.seat(index);
+        *seat.disk.lock() = FaultyDisk::new(rt::random_u64());
+        seat.settings.lock().initial_cluster_state = ClusterState::Existing;
+    }
+
+    /// Other settings, from the node's next start on.
+    pub fn change_settings(&self, index: NodeIndex, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.seat(index).settings.lock());
+    }
+
+    pub fn peer_url(index: NodeIndex) -> String {
+        url(index, PEER_PORT)
+    }
+
     pub fn len(&self) -> usize {
-        self.machines.len()
+        self.machines.lock().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.machines.is_empty()
+        self.machines.lock().is_empty()
+    }
+
+    fn machine(&self, index: NodeIndex) -> Machine {
+        self.machines.lock()[index].clone()
+    }
+
+    fn seat(&self, index: NodeIndex) -> Arc<Seat> {
+        self.machine(index).seat
     }
 
     /// The machine that clients run on.
@@ -203,7 +262,7 @@ impl Cluster {
     }
 
     pub(super) fn server(&self, index: NodeIndex) -> Option<Arc<Node>> {
-        self.machines[index].server.lock().clone()
+        self.seat(index).server.lock().clone()
     }
 
     /// The node that believes it leads, in the highest term.
@@ -239,8 +298,8 @@ impl Cluster {
 
     fn each_link(&self, index: NodeIndex, act: impl Fn(&NetSim, madsim::task::NodeId, madsim::task::NodeId)) {
         let net = NetSim::current();
-        let me = self.machines[index].handle.id();
-        for other in self.machines.iter().map(|machine| machine.handle.id()).filter(|id| *id != me) {
+        let me = self.machine_id(index);
+        for other in (0..self.len()).map(|other| self.machine_id(other)).filter(|id| *id != me) {
             act(&net, me, other);
             act(&net, other, me);
         }
@@ -249,54 +308,81 @@ impl Cluster {
     /// Power loss: the server is gone, and with it what its disk had not synced.
     pub fn crash(&self, index: NodeIndex, policy: CrashPolicy) {
         self.trace.say(format!("{} loses power", name(index)));
-        Handle::current().kill(self.machines[index].handle.id());
-        *self.machines[index].server.lock() = None;
-        self.machines[index].disk.crash(policy);
+        let machine = self.machine(index);
+        Handle::current().kill(machine.handle.id());
+        *machine.seat.server.lock() = None;
+        machine.seat.disk.lock().crash(policy);
     }
 
     /// The process ends, the machine lives: its disk forgets nothing.
     pub fn kill(&self, index: NodeIndex) {
         self.trace.say(format!("{} is killed", name(index)));
-        Handle::current().kill(self.machines[index].handle.id());
-        *self.machines[index].server.lock() = None;
-        self.machines[index].disk.kill();
+        let machine = self.machine(index);
+        Handle::current().kill(machine.handle.id());
+        *machine.seat.server.lock() = None;
+        machine.seat.disk.lock().kill();
     }
 
     /// Why the server stopped by itself, if it did since this was asked last.
     pub fn take_halted(&self, index: NodeIndex) -> Option<String> {
-        self.machines[index].halted.lock().take()
+        self.seat(index).halted.lock().take()
     }
 
     /// Starts the server again, on what the disk still has.
     pub fn restart(&self, index: NodeIndex) {
         self.trace.say(format!("{} starts again", name(index)));
-        Handle::current().restart(self.machines[index].handle.id());
+        self.seat(index).is_stopped.store(false, Ordering::Relaxed);
+        Handle::current().restart(self.machine_id(index));
     }
 
     /// The node stands still, its connections stay. Time passes.
     pub fn pause(&self, index: NodeIndex) {
         self.trace.say(format!("{} is paused", name(index)));
-        Handle::current().pause(self.machines[index].handle.id());
+        Handle::current().pause(self.machine_id(index));
     }
 
     /// Ends what [`Cluster::pause`] began.
     pub fn resume(&self, index: NodeIndex) {
         self.trace.say(format!("{} goes on", name(index)));
-        Handle::current().resume(self.machines[index].handle.id());
+        Handle::current().resume(self.machine_id(index));
     }
 
-    pub fn disk(&self, index: NodeIndex) -> &FaultyDisk {
-        &self.machines[index].disk
+    pub fn disk(&self, index: NodeIndex) -> FaultyDisk {
+        self.seat(index).disk.lock().clone()
+    }
+
+    /// Whether the server stopped by itself, and was not started again.
+    pub fn is_stopped(&self, index: NodeIndex) -> bool {
+        self.seat(index).is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Asks the server to stop, as an operator does, and waits for that.
+    pub async fn stop_in_order(&self, index: NodeIndex) {
+        let Some(server) = self.server(index) else { return };
+        self.trace.say(format!("{} is asked to stop", name(index)));
+        let stopping = self.machine(index).handle.spawn(async move { server.stop().await });
+        // A node that is cut off, or waits for its disk, is killed in the end.
+        let _in_time = madsim::time::timeout(STOP_PATIENCE, stopping).await;
+    }
+
+    /// Runs on the node's machine, with the server that runs there. None without one, or if it takes too long.
+    pub async fn on_node<T, F>(&self, index: NodeIndex, limit: Duration, work: impl FnOnce(Arc<Node>) -> F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let work = work(self.server(index)?);
+        madsim::time::timeout(limit, self.machine(index).handle.spawn(work)).await.ok()?.ok()
     }
 
     pub fn machine_id(&self, index: NodeIndex) -> madsim::task::NodeId {
-        self.machines[index].handle.id()
+        self.machine(index).handle.id()
     }
 
     /// Waits until all nodes that run hold the same history, and returns its hash. Panics if a node stopped by itself.
     pub async fn converge(&self) -> (Revision, u32) {
         loop {
-            if let Some(reason) = self.machines.iter().find_map(|machine| machine.halted.lock().clone()) {
+            if let Some(reason) = (0..self.len()).find_map(|index| self.take_halted(index)) {
                 panic!("a node stopped by itself: {reason}");
             }
             let hashes: Vec<_> = (0..self.len()).map(|index| self.server(index).map(|node| hash(&node))).collect();
@@ -324,26 +410,34 @@ pub(super) fn state_hash(node: &Node) -> StateHash {
 }
 
 /// What runs on a machine: the server's own start, and then nothing until power is lost.
-async fn serve(
-    settings: Settings,
-    disk: FaultyDisk,
-    server: Arc<Mutex<Option<Arc<Node>>>>,
-    halted: Arc<Mutex<Option<String>>>,
-) {
-    let noted = Arc::clone(&halted);
+async fn serve(seat: Arc<Seat>) {
+    // The server holds this, and the seat holds the server.
+    let (halting, settings) = (Arc::downgrade(&seat), seat.settings.lock().clone());
+    let disk = seat.disk.lock().clone();
     let io = Io {
         disk: Arc::new(disk.clone()),
         engines: Arc::new(MemoryEngineFactory::new(Arc::new(disk))),
-        halt: Halt::new(move |reason| *noted.lock() = Some(reason.to_owned())),
+        halt: Halt::new(move |reason| {
+            if let Some(seat) = halting.upgrade() {
+                seat.stop_by_itself(reason);
+            }
+        }),
     };
-    match Node::start(settings, io).await {
-        Ok(node) => {
-            *server.lock() = Some(Arc::new(node));
-            futures::future::pending::<()>().await;
-        }
-        Err(error) => {
-            tracing::error!(%error, "the node does not start");
-            *halted.lock() = Some(format!("it does not start: {error}"));
+    loop {
+        match Node::start(settings.clone(), io.clone()).await {
+            Ok(node) => {
+                *seat.server.lock() = Some(Arc::new(node));
+                return futures::future::pending().await;
+            }
+            // It found nobody, or nobody knew it: whoever runs it starts it again after a while.
+            Err(StartError::Bootstrap(error)) if settings.initial_cluster_state == ClusterState::Existing => {
+                tracing::warn!(%error, "the node does not join yet");
+                madsim::time::sleep(JOIN_AGAIN).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the node does not start");
+                return seat.stop_by_itself(&format!("it does not start: {error}"));
+            }
         }
     }
 }

@@ -14,8 +14,10 @@
 
 mod changes;
 mod cluster;
+mod members;
 mod register;
 mod story;
+mod survey;
 mod trace;
 mod world;
 
@@ -23,19 +25,26 @@ pub use changes::half_done;
 pub use cluster::{Cluster, ClusterOptions};
 pub use register::{Score, Writes, register_under_lock};
 pub use story::{catch_up, failover};
+pub use survey::{Survey, survey};
 pub use trace::Trace;
 pub use world::SimWorld;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "museum")]
+use holdfast_node::env::museum;
+use holdfast_node::env::museum::Exhibit;
+use holdfast_node::env::probe::{self, Probe};
 use parking_lot::Mutex;
 
 use crate::campaign;
 use crate::nemesis::Plan;
-use crate::report::Report;
+use crate::report::{Report, Violation};
 use crate::workload::Kind;
+use crate::world::World;
 
 /// Simulated time that a campaign may take besides its faults: healing, last looks, clients that wait for answers.
 const BESIDES_FAULTS: Duration = Duration::from_secs(600);
@@ -47,36 +56,113 @@ where
     F: FnOnce(Trace) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
+    let Attempt { trace, panic, .. } = attempt(seed, limit, Plant::default(), story);
+    if let Some(said) = panic {
+        panic!("seed {seed} failed: {said}\nthe end of its trace:\n{}\nreplay: make sim SEED={seed}", trace.tail(60));
+    }
+    trace
+}
+
+/// What became of a story.
+pub struct Attempt {
+    pub trace: Trace,
+    /// What was said, if it panicked: the story, or any node.
+    pub panic: Option<String>,
+    /// How often which rare path was taken.
+    pub probes: BTreeMap<Probe, u64>,
+    /// How long it took, in the world's time.
+    pub simulated: Duration,
+    /// ... and how much of a processor.
+    pub cpu: Duration,
+}
+
+/// As [`run`], with a bug planted or not, and a panic is part of the answer.
+pub fn attempt<F, Fut>(seed: u64, limit: Duration, plant: Plant, story: F) -> Attempt
+where
+    F: FnOnce(Trace) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
     let trace = Trace::default();
     let inside = trace.clone();
+    let gathered = Arc::new(Mutex::new((BTreeMap::new(), Duration::ZERO, Duration::ZERO)));
+    let gather = Gather { into: Arc::clone(&gathered), trace: trace.clone() };
     // madsim seeds the hash maps of the standard library once a thread: a seed needs a fresh one.
     let thread = std::thread::Builder::new().name(format!("seed-{seed}")).spawn(move || {
+        let _gathers_at_the_end = gather;
+        plant.here();
         let _logs = inside.capture();
         let mut runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
         runtime.set_time_limit(limit);
         runtime.block_on(story(inside.clone()));
     });
     let joined = thread.expect("a thread for the seed").join();
-    if let Err(panic) = joined {
-        let said = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
-            .unwrap_or_default();
-        panic!("seed {seed} failed: {said}\nthe end of its trace:\n{}\nreplay: make sim SEED={seed}", trace.tail(60));
-    }
-    trace
+    let panic = joined.err().map(|panic| match panic.downcast::<String>() {
+        Ok(said) => *said,
+        Err(panic) => panic.downcast_ref::<&str>().map(|said| (*said).to_owned()).unwrap_or_default(),
+    });
+    let (probes, simulated, cpu) = gathered.lock().clone();
+    Attempt { trace, panic, probes, simulated, cpu }
 }
 
-/// Runs a plan with a workload, and returns the report and the trace.
-pub fn campaign(plan: &Plan, kind: Kind) -> (Report, Trace) {
-    let report = Arc::new(Mutex::new(None));
-    let (inside, own) = (Arc::clone(&report), plan.clone());
-    let trace = run(plan.seed, plan.faults + BESIDES_FAULTS, move |trace| async move {
-        let world = Arc::new(SimWorld::start(&own.shape, trace));
-        let done = campaign::run(world, &own, kind).await;
-        *inside.lock() = Some(done);
+/// Takes what a thread has gathered, when the thread ends, in whichever way.
+struct Gather {
+    into: Arc<Mutex<(BTreeMap<Probe, u64>, Duration, Duration)>>,
+    trace: Trace,
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        *self.into.lock() = (probe::take(), self.trace.last_at(), cpu_of_this_thread());
+    }
+}
+
+/// Linux counts it, in nanoseconds; zero elsewhere.
+fn cpu_of_this_thread() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0);
+    Duration::from_nanos(ns)
+}
+
+/// A bug of the node's museum, or none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plant(pub Option<Exhibit>);
+
+impl Plant {
+    /// For the clusters of this thread.
+    #[cfg(feature = "museum")]
+    fn here(self) {
+        museum::plant(self.0);
+    }
+
+    #[cfg(not(feature = "museum"))]
+    fn here(self) {
+        assert!(self.0.is_none(), "bugs can be planted with the build feature `museum` only");
+    }
+}
+
+/// A plan that was carried out.
+pub struct Outcome {
+    /// None if it panicked.
+    pub report: Option<Report>,
+    /// What was wrong; empty if all was right.
+    pub troubles: Vec<Violation>,
+    pub attempt: Attempt,
+}
+
+/// Carries out a plan with a workload.
+pub fn campaign(plan: &Plan, kind: Kind, plant: Plant) -> Outcome {
+    let place = Arc::new(Mutex::new(None));
+    let (inside, own) = (Arc::clone(&place), plan.clone());
+    let attempt = attempt(plan.seed, plan.faults + BESIDES_FAULTS, plant, move |trace| async move {
+        let world = Arc::new(SimWorld::start(&own.shape, trace.clone()));
+        let done = campaign::run(Arc::clone(&world) as Arc<dyn World>, &own, kind).await;
+        trace.say("the end");
+        *inside.lock() = Some((done, world.broken_promises()));
     });
-    let report = report.lock().take().expect("a campaign that ended has a report");
-    (report, trace)
+    let done = place.lock().take();
+    let (report, broken) = done.map_or((None, Vec::new()), |(report, broken)| (Some(report), broken));
+    let mut troubles: Vec<Violation> = broken.into_iter().map(|what| Violation::of("promises", what)).collect();
+    troubles.extend(report.iter().flat_map(|report| report.violations.clone()));
+    troubles.extend(attempt.panic.iter().map(|said| Violation::of("panic", said)));
+    Outcome { report, troubles, attempt }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
@@ -14,6 +15,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 #[derive(Clone, Default)]
 pub struct Trace {
     lines: Arc<Mutex<Vec<String>>>,
+    last_at: Arc<Mutex<Duration>>,
 }
 
 impl Trace {
@@ -23,6 +25,9 @@ impl Trace {
     }
 
     fn push(&self, line: String) {
+        if let Some(time) = madsim::time::TimeHandle::try_current() {
+            *self.last_at.lock() = time.elapsed();
+        }
         self.lines.lock().push(line);
     }
 
@@ -33,6 +38,22 @@ impl Trace {
 
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().clone()
+    }
+
+    /// The world's time at the end of the story.
+    pub(super) fn last_at(&self) -> Duration {
+        *self.last_at.lock()
+    }
+
+    /// A number that differs where traces differ: FNV-1a of all lines.
+    pub fn digest(&self) -> u64 {
+        let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+        for line in self.lines.lock().iter() {
+            for byte in line.bytes().chain([b'\n']) {
+                digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        digest
     }
 
     /// All lines as one text.

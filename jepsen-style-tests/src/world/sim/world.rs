@@ -1,72 +1,145 @@
-//! The simulated cluster as a [`World`].
+//! The simulated cluster as a [`World`]: every fault there is, but rot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, ready};
+use holdfast_node::env::witness;
+use holdfast_node::node::Node;
+use holdfast_node::ops::{Deadline, NodeState};
 use holdfast_node::rt;
+use holdfast_node::rt::nemesis::Weather;
+use holdfast_node::settings::Settings;
 use madsim::net::NetSim;
 use parking_lot::Mutex;
 
 use super::cluster::{Cluster, ClusterOptions, state_hash};
+use super::members;
 use super::trace::Trace;
 use crate::checker::monotonic::{Role, Sighting};
-use crate::nemesis::{Fault, Shape, Standing, Stop};
+use crate::checker::promises::Ledger;
+use crate::nemesis::{Fault, Fleet, Shape, Standing, Stop, SyncFailure};
 use crate::world::{NodeIndex, StateHash, Struck, World};
 
 const TRUE_RATE_PPM: u64 = 1_000_000;
 /// What the runtime itself begins with.
-const USUAL_PAUSE: std::time::Duration = std::time::Duration::from_micros(1500);
+const USUAL_PAUSE: Duration = Duration::from_micros(1500);
+/// EIO.
+const INPUT_OUTPUT_ERROR: i32 = 5;
+/// How long leadership is waited for at its new place.
+const MOVE_PATIENCE: Duration = Duration::from_secs(3);
+/// Between one node's start and the next one's stop.
+const ROLLING_REST: Duration = Duration::from_millis(1500);
+/// When everything is healed: how often members and space are looked at, and how soon again.
+const HEALING_ATTEMPTS: usize = 60;
+const HEALING_REST: Duration = Duration::from_millis(500);
+/// Places for nodes; a cluster that grows and shrinks takes a new one each time.
+const PLACES_MAX: usize = 12;
 
 pub struct SimWorld {
     cluster: Cluster,
-    zones: Vec<String>,
     trace: Trace,
     state: Mutex<State>,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 struct State {
     standing: Standing,
     machines: Vec<Machine>,
+    /// Places whose nodes are to be voters, as far as is known: a change may come late, or never.
+    members: BTreeSet<NodeIndex>,
+    learners: BTreeSet<NodeIndex>,
+    /// Places that joined with the fault that made them.
+    joined: Vec<(Fault, NodeIndex)>,
+    /// The first places.
+    founders: NodeIndex,
 }
 
 /// What was done to a machine so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Machine {
+    zone: String,
     /// Number of its start.
     run: u32,
     runs: bool,
     is_paused: bool,
+    disk: DiskFaults,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DiskFaults {
+    refuses_writes: bool,
+    fails_a_sync: bool,
+    fails_syncs: bool,
+    is_full: bool,
+}
+
+impl Machine {
+    fn new(zone: &str) -> Self {
+        Self { zone: zone.to_owned(), run: 1, runs: true, is_paused: false, disk: DiskFaults::default() }
+    }
+}
+
+impl DiskFaults {
+    fn of(standing: &Standing, node: NodeIndex) -> Self {
+        let stands = |wanted: &Fault| standing.faults().contains(wanted);
+        Self {
+            refuses_writes: stands(&Fault::FailWrites { node }),
+            fails_a_sync: stands(&Fault::FailSync { node, when: SyncFailure::Once }),
+            fails_syncs: stands(&Fault::FailSync { node, when: SyncFailure::Always }),
+            is_full: stands(&Fault::FullDisk { node }),
+        }
+    }
 }
 
 impl SimWorld {
     /// Starts all nodes.
     pub fn start(shape: &Shape, trace: Trace) -> Self {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let (heard, say) = (Arc::clone(&ledger), trace.clone());
+        witness::listen(Some(Box::new(move |member, promise| {
+            if let Err(violation) = heard.lock().hear(member, promise) {
+                say.say(format!("VIOLATION {violation}"));
+            }
+        })));
         let cluster = Cluster::start(&ClusterOptions::from(shape), trace.clone());
-        let machines = vec![Machine { run: 1, runs: true, is_paused: false }; cluster.len()];
-        let state = Mutex::new(State { standing: Standing::default(), machines });
-        Self { cluster, zones: shape.zones.clone(), trace, state }
+        let state = State {
+            standing: Standing::default(),
+            machines: shape.zones.iter().map(|zone| Machine::new(zone)).collect(),
+            members: (0..cluster.len()).collect(),
+            learners: BTreeSet::new(),
+            joined: Vec::new(),
+            founders: cluster.len(),
+        };
+        Self { cluster, trace, state: Mutex::new(state), ledger }
     }
 
-    /// Whether the fault was begun; what follows from all that stand is the business of [`Self::settle`].
-    fn begin(&self, fault: &Fault, state: &mut State) -> Struck {
+    /// What members promised and did not keep.
+    pub fn broken_promises(&self) -> Vec<String> {
+        self.ledger.lock().broken().to_vec()
+    }
+
+    /// A fault that needs nobody's answer; what follows from all that stand is the business of [`Self::settle`].
+    fn begin(&self, fault: &Fault, state: &mut State) {
         match fault {
-            Fault::Partition(_) | Fault::ClockRate { .. } | Fault::SlowDisk { .. } | Fault::Pause { .. } => {}
             Fault::Kill { nodes } => {
                 nodes.iter().for_each(|node| self.stop(*node, state, |cluster, node| cluster.kill(node)));
             }
             Fault::PowerLoss { nodes, left } => {
                 nodes.iter().for_each(|node| self.stop(*node, state, |cluster, node| cluster.crash(node, *left)));
             }
-            Fault::Restart { node, stop: Stop::Killed } => {
+            Fault::Restart { node, .. } => {
                 self.stop(*node, state, |cluster, node| cluster.kill(node));
-                return Struck::Done;
+                return;
             }
             Fault::ClockJump { node, ms } => {
                 rt::nemesis::bump_wall(self.cluster.machine_id(*node), *ms);
-                return Struck::Done;
+                return;
             }
-            _ => return Struck::NotHere,
+            _ => {}
         }
         state.standing.begin(fault);
-        Struck::Done
     }
 
     fn stop(&self, node: NodeIndex, state: &mut State, how: impl Fn(&Cluster, NodeIndex)) {
@@ -81,14 +154,24 @@ impl SimWorld {
         self.settle_links(state);
         for node in 0..self.cluster.len() {
             let id = self.cluster.machine_id(node);
-            rt::nemesis::set_clock_rate(id, state.standing.clock_ppm(node).unwrap_or(TRUE_RATE_PPM));
-            rt::nemesis::set_blocking_pause(id, state.standing.slow_disk(node).unwrap_or(USUAL_PAUSE));
-            let is_paused = state.standing.is_paused(node);
-            let machine = &mut state.machines[node];
-            if !machine.runs && !state.standing.is_down(node) {
+            let State { standing, machines, .. } = state;
+            rt::nemesis::set_clock_rate(id, standing.clock_ppm(node).unwrap_or(TRUE_RATE_PPM));
+            rt::nemesis::set_blocking_pause(id, standing.slow_disk(node).unwrap_or(USUAL_PAUSE));
+            rt::nemesis::set_disk_hangs(id, standing.faults().contains(&Fault::HungDisk { node }));
+            let machine = &mut machines[node];
+            let faults = DiskFaults::of(standing, node);
+            if machine.disk != faults {
+                self.set_disk(node, faults);
+                machine.disk = faults;
+            }
+            machine.runs &= !self.cluster.is_stopped(node);
+            // One that stopped for its disk's sake is started again when the disk is well.
+            let waits = self.cluster.is_stopped(node) && standing.may_stop(node);
+            if !machine.runs && !standing.is_down(node) && !waits {
                 self.cluster.restart(node);
                 (machine.runs, machine.is_paused, machine.run) = (true, false, machine.run + 1);
             }
+            let is_paused = standing.is_paused(node);
             if machine.runs && machine.is_paused != is_paused {
                 if is_paused {
                     self.cluster.pause(node)
@@ -100,13 +183,29 @@ impl SimWorld {
         }
     }
 
+    fn set_disk(&self, node: NodeIndex, faults: DiskFaults) {
+        let disk = self.cluster.disk(node);
+        disk.heal();
+        if faults.refuses_writes {
+            disk.fail_writes(INPUT_OUTPUT_ERROR);
+        }
+        if faults.fails_a_sync {
+            disk.fail_next_sync();
+        }
+        if faults.fails_syncs {
+            disk.fail_all_syncs();
+        }
+        if faults.is_full {
+            disk.set_capacity_bytes(disk.used_bytes());
+        }
+    }
+
     fn settle_links(&self, state: &State) {
         let (links, net) = (state.standing.links(), NetSim::current());
         let clients = self.cluster.client().id();
-        for from in 0..self.cluster.len() {
-            let id = self.cluster.machine_id(from);
-            for to in (0..self.cluster.len()).filter(|to| *to != from) {
-                let other = self.cluster.machine_id(to);
+        let ids: Vec<_> = (0..self.cluster.len()).map(|node| self.cluster.machine_id(node)).collect();
+        for (from, id) in ids.iter().copied().enumerate() {
+            for (to, other) in ids.iter().copied().enumerate().filter(|(to, _)| *to != from) {
                 if links.cut.contains(&(from, to)) { net.clog_link(id, other) } else { net.unclog_link(id, other) }
             }
             if links.clients_cut.contains(&from) {
@@ -117,6 +216,13 @@ impl SimWorld {
                 net.unclog_link(clients, id);
             }
         }
+        let weather = Weather {
+            loss_per_mille: links.loss_per_mille,
+            delay: links.delay,
+            duplicate_per_mille: links.duplicate_per_mille,
+            reorder: links.reorder,
+        };
+        rt::nemesis::set_weather(weather, ids.into_iter().collect());
     }
 
     fn sighting(&self, node: NodeIndex, run: u32) -> Option<Sighting> {
@@ -124,7 +230,182 @@ impl SimWorld {
         let standing = server.ops().standing();
         let revision = u64::try_from(server.ops().revision().ok()?.0).ok()?;
         let role = if standing.leads { Role::Leads } else { Role::Follows };
-        Some(Sighting { member: node as u64, run, term: standing.term, revision, role })
+        // Not the place: one that was emptied and joins again is another member.
+        let member = server.ops().me().0;
+        Some(Sighting { member, run, term: standing.term, revision, role })
+    }
+
+    fn member_places(&self) -> Vec<NodeIndex> {
+        self.state.lock().members.iter().copied().collect()
+    }
+
+    async fn strike_slowly(&self, fault: &Fault) -> Struck {
+        match fault {
+            Fault::Restart { node, stop: Stop::InOrder } => {
+                self.cluster.stop_in_order(*node).await;
+                self.at_once(fault)
+            }
+            Fault::MoveLeader { to } => self.move_leader(*to).await,
+            Fault::RollingRestart { settings } => {
+                for node in self.member_places() {
+                    self.cluster.stop_in_order(node).await;
+                    if *settings == Fleet::Mixed {
+                        self.cluster.change_settings(node, |settings| other_settings(settings, node));
+                    }
+                    self.at_once(&Fault::Restart { node, stop: Stop::Killed });
+                    madsim::time::sleep(ROLLING_REST).await;
+                }
+                Struck::Done
+            }
+            Fault::MemberAdd { zone } | Fault::LearnerAdd { zone } => self.add_member(fault, zone).await,
+            Fault::MemberRemove { node } => {
+                if !members::remove(&self.cluster, self.member_places(), *node).await {
+                    return Struck::NotHere;
+                }
+                self.state.lock().members.remove(node);
+                self.stop(*node, &mut self.state.lock(), |cluster, node| cluster.kill(node));
+                self.at_once(fault)
+            }
+            Fault::Rot { .. } => Struck::NotHere,
+            _ => self.at_once(fault),
+        }
+    }
+
+    fn at_once(&self, fault: &Fault) -> Struck {
+        let state = &mut *self.state.lock();
+        self.begin(fault, state);
+        self.settle(state);
+        Struck::Done
+    }
+
+    async fn move_leader(&self, to: NodeIndex) -> Struck {
+        let Some((leader, target)) = self.cluster.leader().zip(self.cluster.server(to)) else { return Struck::NotHere };
+        let target = target.ops().me();
+        let moved = self.cluster.on_node(leader, MOVE_PATIENCE, |node| async move {
+            // Whether it arrives is the cluster's affair: it may be refused, or time out.
+            node.ops().move_leader(target, Deadline::after(MOVE_PATIENCE)).await.is_ok()
+        });
+        if moved.await.is_some() { Struck::Done } else { Struck::NotHere }
+    }
+
+    async fn add_member(&self, fault: &Fault, zone: &str) -> Struck {
+        let place = self.cluster.len();
+        let learner = matches!(fault, Fault::LearnerAdd { .. });
+        if place >= PLACES_MAX || !members::add(&self.cluster, self.member_places(), place, learner).await {
+            return Struck::NotHere;
+        }
+        let state = &mut *self.state.lock();
+        assert_eq!(self.cluster.join(zone), place, "one change of members at a time");
+        state.machines.push(Machine::new(zone));
+        if learner {
+            state.learners.insert(place)
+        } else {
+            state.members.insert(place)
+        };
+        state.joined.push((fault.clone(), place));
+        state.standing.begin(fault);
+        self.settle(state);
+        Struck::Done
+    }
+
+    async fn lift_slowly(&self, fault: &Fault) {
+        match fault {
+            Fault::MemberAdd { .. } | Fault::LearnerAdd { .. } => self.remove_joined(fault).await,
+            Fault::MemberRemove { node } => self.take_back(*node).await,
+            _ => {}
+        }
+        let state = &mut *self.state.lock();
+        state.standing.end(fault);
+        self.settle(state);
+    }
+
+    /// The one that joined leaves, if the others agree; otherwise it stays.
+    async fn remove_joined(&self, fault: &Fault) {
+        let place = {
+            let state = &mut *self.state.lock();
+            let Some(at) = state.joined.iter().position(|(joined, _)| joined == fault) else { return };
+            state.joined.remove(at).1
+        };
+        if members::remove(&self.cluster, self.member_places(), place).await {
+            let state = &mut *self.state.lock();
+            state.members.remove(&place);
+            state.learners.remove(&place);
+            self.stop(place, state, |cluster, node| cluster.kill(node));
+            state.standing.begin(&Fault::Kill { nodes: vec![place] });
+        }
+    }
+
+    /// One that was removed joins again, empty, if the others agree; otherwise it stays away.
+    async fn take_back(&self, node: NodeIndex) {
+        {
+            let state = &mut *self.state.lock();
+            self.stop(node, state, |cluster, node| cluster.kill(node));
+            self.cluster.empty(node);
+            state.machines[node].disk = DiskFaults::default();
+        }
+        if members::add(&self.cluster, self.member_places(), node, false).await {
+            self.state.lock().members.insert(node);
+        } else {
+            self.state.lock().standing.begin(&Fault::Kill { nodes: vec![node] });
+        }
+    }
+}
+
+impl SimWorld {
+    /// A change of members may have come late, or never. Who is a member and should not be is removed, who joined and
+    /// is none stays away, and who was there from the beginning comes back. True once all is as it should be.
+    async fn agree_on_members(&self) -> bool {
+        // A node may have stopped by itself after its fault had ended.
+        self.settle(&mut self.state.lock());
+        let (wanted, learners, founders) = {
+            let state = self.state.lock();
+            (state.members.clone(), state.learners.clone(), state.founders)
+        };
+        let known: Vec<NodeIndex> = wanted.iter().copied().collect();
+        let Some(listed) = members::places(&self.cluster, &known).await else { return false };
+        let strangers: Vec<NodeIndex> =
+            listed.iter().copied().filter(|place| !wanted.contains(place) && !learners.contains(place)).collect();
+        for stranger in &strangers {
+            members::remove(&self.cluster, known.clone(), *stranger).await;
+        }
+        let missing: Vec<NodeIndex> =
+            wanted.union(&learners).copied().filter(|place| !listed.contains(place)).collect();
+        for place in &missing {
+            let state = &mut *self.state.lock();
+            self.stop(*place, state, |cluster, node| cluster.kill(node));
+            state.members.remove(place);
+            state.learners.remove(place);
+            state.standing.begin(&Fault::Kill { nodes: vec![*place] });
+        }
+        let gone: Vec<NodeIndex> = (0..founders).filter(|place| !self.state.lock().members.contains(place)).collect();
+        for place in &gone {
+            self.take_back(*place).await;
+            let state = &mut *self.state.lock();
+            if state.members.contains(place) {
+                while state.standing.end(&Fault::Kill { nodes: vec![*place] }) {}
+            }
+            self.settle(state);
+        }
+        strangers.is_empty() && missing.is_empty() && gone.is_empty()
+    }
+
+    /// Whether writes are refused yet because a disk was full.
+    fn is_short_of_space(&self) -> bool {
+        let short = |server: Arc<Node>| server.ops().node_state() == NodeState::ReadOnlySpace;
+        (0..self.cluster.len()).filter_map(|node| self.cluster.server(node)).any(short)
+    }
+}
+
+/// Within what may be mixed while a cluster runs.
+fn other_settings(settings: &mut Settings, node: NodeIndex) {
+    if node % 2 == 0 {
+        settings.log.data_bytes *= 2;
+        settings.timing.snapshot_entries /= 2;
+        settings.timing.catch_up_entries += 30;
+    } else {
+        settings.timing.election_ms = 500;
+        settings.limits.stream_watchers_max /= 2;
+        settings.limits.batch_commands_max = 8;
     }
 }
 
@@ -134,11 +415,11 @@ impl World for SimWorld {
     }
 
     fn members(&self) -> Vec<NodeIndex> {
-        (0..self.cluster.len()).collect()
+        self.member_places()
     }
 
     fn zone(&self, node: NodeIndex) -> String {
-        self.zones[node].clone()
+        self.state.lock().machines[node].zone.clone()
     }
 
     fn channel(&self, node: NodeIndex) -> rt::Channel {
@@ -154,24 +435,34 @@ impl World for SimWorld {
     }
 
     fn strike<'a>(&'a self, fault: &'a Fault) -> BoxFuture<'a, Struck> {
-        let state = &mut *self.state.lock();
-        let struck = self.begin(fault, state);
-        self.settle(state);
-        Box::pin(ready(struck))
+        Box::pin(self.strike_slowly(fault))
     }
 
     fn lift<'a>(&'a self, fault: &'a Fault) -> BoxFuture<'a, ()> {
-        let state = &mut *self.state.lock();
-        state.standing.end(fault);
-        self.settle(state);
-        Box::pin(ready(()))
+        Box::pin(self.lift_slowly(fault))
     }
 
     fn heal(&self) -> BoxFuture<'_, ()> {
-        let state = &mut *self.state.lock();
-        state.standing.end_all();
-        self.settle(state);
-        Box::pin(ready(()))
+        Box::pin(async move {
+            {
+                let state = &mut *self.state.lock();
+                state.standing.end_all();
+                // Who does not belong to the cluster stays out of it.
+                for place in 0..state.machines.len() {
+                    if !state.members.contains(&place) && !state.learners.contains(&place) {
+                        self.begin(&Fault::Kill { nodes: vec![place] }, state);
+                    }
+                }
+                self.settle(state);
+            }
+            for _ in 0..HEALING_ATTEMPTS {
+                if self.agree_on_members().await && !self.is_short_of_space() {
+                    return;
+                }
+                madsim::time::sleep(HEALING_REST).await;
+            }
+            self.trace.say("healed, but for members or space");
+        })
     }
 
     fn leader(&self) -> BoxFuture<'_, Option<NodeIndex>> {
@@ -180,8 +471,9 @@ impl World for SimWorld {
 
     fn sightings(&self) -> BoxFuture<'_, Vec<Sighting>> {
         let state = self.state.lock();
-        let runs = state.machines.iter().enumerate().filter(|(_, machine)| machine.runs);
-        Box::pin(ready(runs.filter_map(|(node, machine)| self.sighting(node, machine.run)).collect()))
+        let runs: BTreeMap<NodeIndex, u32> =
+            state.machines.iter().enumerate().filter(|(_, machine)| machine.runs).map(|(n, m)| (n, m.run)).collect();
+        Box::pin(ready(runs.into_iter().filter_map(|(node, run)| self.sighting(node, run)).collect()))
     }
 
     fn hash(&self, node: NodeIndex) -> BoxFuture<'_, Result<StateHash, String>> {

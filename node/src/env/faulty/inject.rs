@@ -186,6 +186,11 @@ impl FaultyDisk {
         Some(medium.file(inode).cache.clone())
     }
 
+    /// The sum of all file lengths.
+    pub fn used_bytes(&self) -> u64 {
+        self.medium.lock().used_bytes()
+    }
+
     pub fn counters(&self) -> DiskCounters {
         self.medium.lock().counters
     }

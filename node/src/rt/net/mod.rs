@@ -45,4 +45,8 @@ mod tests;
 #[cfg(madsim)]
 mod simulated;
 #[cfg(madsim)]
+mod weather;
+#[cfg(madsim)]
 pub use simulated::{BoundListener, bind, connect, serve};
+#[cfg(madsim)]
+pub use weather::{Weather, set_weather};

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -18,41 +19,76 @@ use rand::RngExt;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::weather::{self, Weather};
 use super::{Channel, PeerTls, ServerTls};
 use crate::rt;
 
+/// How long a second copy of a call waits for its answer.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What travels on a simulated connection.
 enum Frame {
-    RequestHead(http::uri::PathAndQuery, http::HeaderMap),
+    RequestHead { path: http::uri::PathAndQuery, headers: http::HeaderMap, exposure: Exposure },
     ResponseHead(http::HeaderMap),
     Data(Bytes),
     Trailers(http::HeaderMap),
     End,
 }
 
+/// Whether a call is between nodes, where the weather may be rough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exposure {
+    Sheltered,
+    Exposed,
+}
+
+/// A frame on its way, and the world's time before which it does not arrive.
+struct Parcel {
+    frame: Frame,
+    due: Duration,
+}
+
 fn unavailable(error: io::Error) -> Status {
     Status::unavailable(error.to_string())
 }
 
+/// Sends a frame through the weather. What never arrives leaves the connection open and silent.
+async fn send(sender: &Sender, frame: Frame, weather: Option<Weather>) -> io::Result<()> {
+    let due = match weather.map(|weather| weather.late()) {
+        None => Duration::ZERO,
+        Some(Some(late)) => weather::world_time() + late,
+        Some(None) => {
+            futures::future::pending::<()>().await;
+            Duration::MAX
+        }
+    };
+    sender.send(Box::new(Parcel { frame, due })).await
+}
+
 async fn receive(receiver: &mut Receiver) -> Result<Frame, Status> {
     let payload = receiver.recv().await.map_err(unavailable)?;
-    payload.downcast::<Frame>().map(|frame| *frame).map_err(|_| Status::internal("not one of our frames"))
+    let parcel = payload.downcast::<Parcel>().map_err(|_| Status::internal("not one of our frames"))?;
+    let early = parcel.due.saturating_sub(weather::world_time());
+    if !early.is_zero() {
+        madsim::time::sleep(early).await;
+    }
+    Ok(parcel.frame)
 }
 
 /// Sends a body, frame by frame.
-async fn send_body(mut body: Body, sender: Arc<Sender>) {
+async fn send_body(mut body: Body, sender: Arc<Sender>, weather: Option<Weather>) {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return };
         let frame = match frame.into_data() {
             Ok(data) => Frame::Data(data),
             Err(frame) => Frame::Trailers(frame.into_trailers().unwrap_or_default()),
         };
-        if sender.send(Box::new(frame)).await.is_err() {
+        if send(&sender, frame, weather).await.is_err() {
             return;
         }
     }
     // A peer that is gone needs no end mark.
-    let _gone = sender.send(Box::new(Frame::End)).await;
+    let _gone = send(&sender, Frame::End, weather).await;
 }
 
 /// A body out of the frames that arrive. `keep` lives as long as the body: dropping the body resets the call.
@@ -64,7 +100,7 @@ fn receive_body<K: Send + 'static>(mut receiver: Receiver, keep: K) -> Body {
                 Ok(Frame::Data(data)) => yield Ok(http_body::Frame::data(data)),
                 Ok(Frame::Trailers(trailers)) => yield Ok(http_body::Frame::trailers(trailers)),
                 Ok(Frame::End) => break,
-                Ok(_) => {
+                Ok(Frame::RequestHead { .. } | Frame::ResponseHead(_)) => {
                     yield Err(Status::internal("a head inside a body"));
                     break;
                 }
@@ -85,6 +121,27 @@ struct Link {
 
 impl Link {
     async fn call(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let weather = weather::of_caller();
+        let Some(rough) = weather else { return self.call_once(request, weather).await };
+        rt::sleep(rough.hold()).await;
+        let Some(late) = rough.copy(request.uri().path()) else { return self.call_once(request, weather).await };
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect().await?.to_bytes();
+        let request = || http::Request::from_parts(parts.clone(), Body::new(http_body_util::Full::new(bytes.clone())));
+        let (copy, link) = (request(), self.clone());
+        rt::spawn(async move {
+            rt::sleep(late).await;
+            // Whoever sent it has its answer from the first one.
+            let _unheard = rt::timeout(COPY_PATIENCE, link.call_once(copy, weather)).await;
+        });
+        self.call_once(request(), weather).await
+    }
+
+    async fn call_once(
+        self,
+        request: http::Request<Body>,
+        weather: Option<Weather>,
+    ) -> Result<http::Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let endpoint = Endpoint::connect(self.address).await.map_err(unavailable)?;
         let (sender, mut receiver) = match endpoint.connect1(self.address).await {
@@ -99,8 +156,10 @@ impl Link {
         };
         let sender = Arc::new(sender);
         let path = parts.uri.path_and_query().cloned().ok_or_else(|| Status::internal("a request without a path"))?;
-        sender.send(Box::new(Frame::RequestHead(path, parts.headers))).await.map_err(unavailable)?;
-        let upload = madsim::task::spawn(send_body(body, Arc::clone(&sender))).cancel_on_drop();
+        let exposure = if weather.is_some() { Exposure::Exposed } else { Exposure::Sheltered };
+        let head = Frame::RequestHead { path, headers: parts.headers, exposure };
+        send(&sender, head, weather).await.map_err(unavailable)?;
+        let upload = madsim::task::spawn(send_body(body, Arc::clone(&sender), weather)).cancel_on_drop();
         let Frame::ResponseHead(headers) = receive(&mut receiver).await? else {
             return Err(Status::internal("a response without a head"));
         };
@@ -150,7 +209,8 @@ pub async fn bind(address: SocketAddr, _tls: Option<ServerTls>) -> io::Result<Bo
 }
 
 async fn answer(mut routes: tonic::service::Routes, sender: Sender, mut receiver: Receiver) {
-    let Ok(Frame::RequestHead(path, headers)) = receive(&mut receiver).await else { return };
+    let Ok(Frame::RequestHead { path, headers, exposure }) = receive(&mut receiver).await else { return };
+    let weather = if exposure == Exposure::Exposed { weather::of_answer() } else { None };
     let mut request = http::Request::new(receive_body(receiver, ()));
     *request.method_mut() = http::Method::POST;
     *request.headers_mut() = headers;
@@ -160,10 +220,10 @@ async fn answer(mut routes: tonic::service::Routes, sender: Sender, mut receiver
     let work = async move {
         let Ok(response) = tower_service::Service::call(&mut routes, request).await;
         let (parts, body) = response.into_parts();
-        if sender.send(Box::new(Frame::ResponseHead(parts.headers))).await.is_err() {
+        if send(&sender, Frame::ResponseHead(parts.headers), weather).await.is_err() {
             return;
         }
-        send_body(body, Arc::clone(&sender)).await;
+        send_body(body, Arc::clone(&sender), weather).await;
         // The stream stays open until the peer has read it to its end.
         sender.closed().await;
     };
