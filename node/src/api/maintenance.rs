@@ -108,8 +108,9 @@ impl MaintenanceService {
     }
 
     async fn answer_defragment(&self) -> Result<DefragmentResponse, Status> {
-        let engine = self.gate.ops().store().engine();
+        let (engine, begun) = (self.gate.ops().store().engine(), rt::now());
         rt::blocking(move || engine.reclaim()).await.map_err(work_died)??;
+        self.gate.ops().state_metrics().defragmentation.observe(rt::since(begun).as_secs_f64());
         // etcd leaves this header out.
         Ok(DefragmentResponse { header: None })
     }
@@ -134,6 +135,13 @@ impl MaintenanceService {
     }
 
     async fn hash_history(&self, at: Revision, call: Call) -> Result<KvHash, Status> {
+        let begun = rt::now();
+        let hashed = self.hash_in_steps(at, call).await;
+        self.gate.ops().state_metrics().hashing.observe(rt::since(begun).as_secs_f64());
+        hashed
+    }
+
+    async fn hash_in_steps(&self, at: Revision, call: Call) -> Result<KvHash, Status> {
         let store = self.gate.ops().store();
         let mut pass = HashPass::begin(&*store.engine().view(), at)?;
         loop {

@@ -82,6 +82,7 @@ pub fn blobs(
     ticket: Ticket,
 ) -> impl Stream<Item = Result<SnapshotResponse, Status>> + Send {
     async_stream::stream! {
+        let begun = rt::now();
         let mut reader = match Reader::open(&source).await {
             Ok(reader) => reader,
             Err(status) => {
@@ -113,6 +114,7 @@ pub fn blobs(
         }
         let digest = Bytes::copy_from_slice(&reader.digest());
         yield Ok(reader.message(&rpc, digest));
+        source.ops.state_metrics().snapshot.observe(rt::since(begun).as_secs_f64());
         ticket.finish(None);
     }
 }

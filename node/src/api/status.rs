@@ -89,6 +89,7 @@ texts! {
     stopped = Unavailable, "etcdserver: server stopped";
     timed_out = Unavailable, "etcdserver: request timed out";
     fate_unknown = Unavailable, "etcdserver: request timed out, possibly due to connection lost";
+    unhealthy_cluster = Unavailable, "etcdserver: unhealthy cluster";
     repairing = Unavailable, "holdfast: this member is repairing its log: ask another one";
     change_in_progress = Unavailable, "holdfast: another change of members is under way: try again in a moment";
     no_election_leader = Unknown, "election: no leader";
@@ -225,7 +226,8 @@ impl From<MemberRefusal> for Status {
             MemberRefusal::NotLearner => not_a_learner(),
             MemberRefusal::LearnerNotReady => learner_not_ready(),
             MemberRefusal::TooManyLearners => too_many_learners(),
-            MemberRefusal::UnhealthyCluster => too_few_started(),
+            MemberRefusal::TooFewStarted => too_few_started(),
+            MemberRefusal::UnhealthyCluster => unhealthy_cluster(),
             MemberRefusal::InProgress => change_in_progress(),
             MemberRefusal::RanBefore => member_id_exists(),
             MemberRefusal::Unknown => fate_unknown(),
@@ -330,10 +332,11 @@ mod tests {
             (member(MemberRefusal::NotFound), Code::NotFound, "etcdserver: member not found"),
             (member(MemberRefusal::PeerUrlExists), Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
             (
-                member(MemberRefusal::UnhealthyCluster),
+                member(MemberRefusal::TooFewStarted),
                 Code::FailedPrecondition,
                 "etcdserver: re-configuration failed due to not enough started members",
             ),
+            (member(MemberRefusal::UnhealthyCluster), Code::Unavailable, "etcdserver: unhealthy cluster"),
             (
                 member(MemberRefusal::LearnerNotReady),
                 Code::FailedPrecondition,

@@ -24,6 +24,10 @@ pub struct StateMetrics {
     /// Questions to the quorum that were asked again.
     pub slow_read_indexes: IntCounter,
     pub apply: Histogram,
+    /// Seconds that clients waited for the whole state: to be given back to the disk, hashed, sent.
+    pub defragmentation: Histogram,
+    pub hashing: Histogram,
+    pub snapshot: Histogram,
     pub health_successes: IntCounter,
     pub health_failures: IntCounter,
 }
@@ -35,7 +39,27 @@ impl StateMetrics {
             let help = "Duration of applying committed entries, in chunks of up to 256.";
             Histogram::with_opts(HistogramOpts::new("etcd_server_apply_duration_seconds", help).buckets(buckets))
         });
+        let seconds = |name: &str, help: &str, first: f64, count: usize| {
+            let buckets = exponential_buckets(first, 2.0, count);
+            register(
+                registry,
+                buckets.and_then(|buckets| Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))),
+            )
+        };
         Self {
+            defragmentation: seconds(
+                "etcd_disk_backend_defrag_duration_seconds",
+                "Duration of giving space of deleted data back to the file system.",
+                0.1,
+                13,
+            ),
+            hashing: seconds("etcd_mvcc_hash_duration_seconds", "Duration of hashing all of history.", 0.01, 15),
+            snapshot: seconds(
+                "etcd_disk_backend_snapshot_duration_seconds",
+                "Duration of sending a snapshot to a client.",
+                0.01,
+                17,
+            ),
             puts: counter("etcd_mvcc_put_total", "Keys put, those in transactions included."),
             deletes: counter("etcd_mvcc_delete_total", "Keys deleted, those in transactions and of leases included."),
             txns: counter("etcd_mvcc_txn_total", "Transactions applied."),

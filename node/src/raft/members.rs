@@ -132,7 +132,9 @@ pub enum MemberRefusal {
     LearnerNotReady,
     #[error("there are as many learners as allowed")]
     TooManyLearners,
-    #[error("the change would leave too few started members for a quorum")]
+    #[error("too few members have ever started for a quorum after the change")]
+    TooFewStarted,
+    #[error("too few members answer for a quorum after the change")]
     UnhealthyCluster,
     #[error("another change of members is under way")]
     InProgress,
@@ -257,7 +259,10 @@ impl Replica {
         let voters_after = voters.len() + 1;
         let quorum_after = voters_after / 2 + 1;
         // etcd lets one member grow to two, although the second has not started yet.
-        if voters.len() == 1 || active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
+        if voters.len() == 1 || active >= quorum_after {
+            return Ok(());
+        }
+        Err(lack_of(members.wanted_voters(), quorum_after))
     }
 
     fn refuse_removal(&self, members: &Members, leaving: MemberId) -> Result<(), MemberRefusal> {
@@ -265,7 +270,10 @@ impl Replica {
         let staying: Vec<MemberId> = members.voters().map(|voter| voter.id).filter(|id| *id != leaving).collect();
         let active = staying.iter().filter(|id| started.contains(id)).count();
         let quorum_after = staying.len() / 2 + 1;
-        if !staying.is_empty() && active >= quorum_after { Ok(()) } else { Err(MemberRefusal::UnhealthyCluster) }
+        if !staying.is_empty() && active >= quorum_after {
+            return Ok(());
+        }
+        Err(lack_of(members.voters().filter(|voter| voter.id != leaving), quorum_after))
     }
 
     pub(super) fn refuse_lagging(&self, learner: MemberId) -> Result<(), MemberRefusal> {
@@ -288,6 +296,12 @@ fn refuse_another_life(known: &Member, incarnation: u64) -> Result<(), MemberRef
     if has_run && is_another { Err(MemberRefusal::RanBefore) } else { Ok(()) }
 }
 
+/// As etcd tells them apart: members that never were there, which have no name yet, and members that do not answer.
+fn lack_of<'m>(voters: impl Iterator<Item = &'m MemberView>, quorum: usize) -> MemberRefusal {
+    let have_started = voters.filter(|voter| !voter.member.name.is_empty()).count();
+    if have_started < quorum { MemberRefusal::TooFewStarted } else { MemberRefusal::UnhealthyCluster }
+}
+
 fn refuse_known(members: &Members, id: MemberId, member: &Member) -> Result<(), MemberRefusal> {
     if members.get(id).is_some() {
         return Err(MemberRefusal::IdExists);
@@ -304,7 +318,7 @@ fn refusal(error: ClientWriteError<TypeConfig>) -> MemberRefusal {
         }
         ClientWriteError::ChangeMembershipError(error) => match error {
             ChangeMembershipError::LearnerNotFound(_) => MemberRefusal::NotFound,
-            ChangeMembershipError::EmptyMembership(_) => MemberRefusal::UnhealthyCluster,
+            ChangeMembershipError::EmptyMembership(_) => MemberRefusal::TooFewStarted,
             // The new leader's first entry is not committed yet: the next moment it will be.
             _ => MemberRefusal::InProgress,
         },
@@ -347,6 +361,20 @@ mod tests {
         members.members[1].member.votes_when_ready = true;
         assert!(!members.members[1].is_learner() && members.members[1].is_joining());
         assert_eq!((members.voters().count(), members.wanted_voters().count(), members.learners().count()), (1, 2, 0));
+    }
+
+    #[test]
+    fn members_that_never_started_are_told_from_those_that_do_not_answer() {
+        let lack = |names: [&str; 3]| {
+            let members = names.map(|name| MemberView {
+                id: MemberId(1),
+                member: Member { name: name.to_owned(), ..Member::default() },
+                votes: true,
+            });
+            lack_of(members.iter(), 3)
+        };
+        assert_eq!(lack(["a", "b", ""]), MemberRefusal::TooFewStarted);
+        assert_eq!(lack(["a", "b", "c"]), MemberRefusal::UnhealthyCluster);
     }
 
     #[test]

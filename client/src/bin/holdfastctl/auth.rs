@@ -7,21 +7,22 @@ use crate::Session;
 use crate::args::{AuthCommand, RangeArgs, RoleCommand, UserCommand, bytes};
 use crate::failure::Failure;
 use crate::input;
-use crate::output::line;
+use crate::output::{Said, ToJson};
 
 pub(crate) async fn auth(session: &Session, command: AuthCommand) -> Result<(), Failure> {
     match command {
         AuthCommand::Enable => {
-            session.client.auth_enable().await?;
-            line("Authentication Enabled")
+            let answer = session.client.auth_enable().await?;
+            say(session, "Authentication Enabled", &answer)
         }
         AuthCommand::Disable => {
-            session.client.auth_disable().await?;
-            line("Authentication Disabled")
+            let answer = session.client.auth_disable().await?;
+            say(session, "Authentication Disabled", &answer)
         }
         AuthCommand::Status => {
             let status = session.client.auth_status().await?;
-            line(&format!("Authentication Status: {}\nAuthRevision: {}", status.enabled, status.auth_revision))
+            let (enabled, revision) = (status.enabled, status.auth_revision);
+            say(session, &format!("Authentication Status: {enabled}\nAuthRevision: {revision}"), &status)
         }
     }
 }
@@ -30,38 +31,41 @@ pub(crate) async fn user(session: &Session, command: UserCommand) -> Result<(), 
     let client = &session.client;
     match command {
         UserCommand::Add { user, no_password: true } => {
-            client.user_add(&user, None).await?;
-            line(&format!("User {user} created"))
+            let answer = client.user_add(&user, None).await?;
+            say(session, &format!("User {user} created"), &answer)
         }
         UserCommand::Add { user, no_password: false } => {
             let (name, password) = match user.split_once(':') {
                 Some((name, password)) => (name.to_owned(), password.to_owned()),
                 None => (user.clone(), new_password(&user)?),
             };
-            client.user_add(&name, Some(&password)).await?;
-            line(&format!("User {name} created"))
+            let answer = client.user_add(&name, Some(&password)).await?;
+            say(session, &format!("User {name} created"), &answer)
         }
         UserCommand::Get { user } => {
-            let roles = client.user_get(&user).await?.roles;
-            let shown: String = roles.iter().map(|role| format!(" {role}")).collect();
-            line(&format!("User: {user}\nRoles:{shown}"))
+            let answer = client.user_get(&user).await?;
+            let shown: String = answer.roles.iter().map(|role| format!(" {role}")).collect();
+            say(session, &format!("User: {user}\nRoles:{shown}"), &answer)
         }
-        UserCommand::List => names(&client.user_list().await?.users),
+        UserCommand::List => {
+            let answer = client.user_list().await?;
+            say(session, &answer.users.join("\n"), &answer)
+        }
         UserCommand::Delete { user } => {
-            client.user_delete(&user).await?;
-            line(&format!("User {user} deleted"))
+            let answer = client.user_delete(&user).await?;
+            say(session, &format!("User {user} deleted"), &answer)
         }
         UserCommand::Passwd { user } => {
-            client.user_change_password(&user, &new_password(&user)?).await?;
-            line("Password updated")
+            let answer = client.user_change_password(&user, &new_password(&user)?).await?;
+            say(session, "Password updated", &answer)
         }
         UserCommand::GrantRole { user, role } => {
-            client.user_grant_role(&user, &role).await?;
-            line(&format!("Role {role} is granted to user {user}"))
+            let answer = client.user_grant_role(&user, &role).await?;
+            say(session, &format!("Role {role} is granted to user {user}"), &answer)
         }
         UserCommand::RevokeRole { user, role } => {
-            client.user_revoke_role(&user, &role).await?;
-            line(&format!("Role {role} is revoked from user {user}"))
+            let answer = client.user_revoke_role(&user, &role).await?;
+            say(session, &format!("Role {role} is revoked from user {user}"), &answer)
         }
     }
 }
@@ -70,14 +74,20 @@ pub(crate) async fn role(session: &Session, command: RoleCommand) -> Result<(), 
     let client = &session.client;
     match command {
         RoleCommand::Add { role } => {
-            client.role_add(&role).await?;
-            line(&format!("Role {role} created"))
+            let answer = client.role_add(&role).await?;
+            say(session, &format!("Role {role} created"), &answer)
         }
-        RoleCommand::Get { role } => line(&permissions(&role, &client.role_get(&role).await?.perm)),
-        RoleCommand::List => names(&client.role_list().await?.roles),
+        RoleCommand::Get { role } => {
+            let answer = client.role_get(&role).await?;
+            say(session, &permissions(&role, &answer.perm), &answer)
+        }
+        RoleCommand::List => {
+            let answer = client.role_list().await?;
+            say(session, &answer.roles.join("\n"), &answer)
+        }
         RoleCommand::Delete { role } => {
-            client.role_delete(&role).await?;
-            line(&format!("Role {role} deleted"))
+            let answer = client.role_delete(&role).await?;
+            say(session, &format!("Role {role} deleted"), &answer)
         }
         RoleCommand::GrantPermission { role, access, range } => {
             let access = match access.as_str() {
@@ -85,25 +95,25 @@ pub(crate) async fn role(session: &Session, command: RoleCommand) -> Result<(), 
                 "write" => Access::Write,
                 _ => Access::Readwrite,
             };
-            client.role_grant_permission(&role, access, keys(range)).await?;
-            line(&format!("Role {role} updated"))
+            let answer = client.role_grant_permission(&role, access, keys(range)).await?;
+            say(session, &format!("Role {role} updated"), &answer)
         }
         RoleCommand::RevokePermission { role, range } => {
             let what = revoked(&range);
-            client.role_revoke_permission(&role, keys(range)).await?;
-            line(&format!("Permission of {what} is revoked from role {role}"))
+            let answer = client.role_revoke_permission(&role, keys(range)).await?;
+            say(session, &format!("Permission of {what} is revoked from role {role}"), &answer)
         }
     }
+}
+
+fn say(session: &Session, text: &str, answer: &impl ToJson) -> Result<(), Failure> {
+    session.printer.show(&Said { text, answer })
 }
 
 fn new_password(user: &str) -> Result<String, Failure> {
     let password = input::password(&format!("Password of {user}: "));
     let password = password.map_err(|error| Failure::file("cannot read the password", &error))?;
     if password.is_empty() { Err(Failure::args("empty password")) } else { Ok(password) }
-}
-
-fn names(names: &[String]) -> Result<(), Failure> {
-    names.iter().try_for_each(|name| line(name))
 }
 
 fn keys(range: RangeArgs) -> PermittedKeys {

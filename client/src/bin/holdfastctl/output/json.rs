@@ -50,18 +50,18 @@ impl Object {
     }
 
     /// A field that is left out when it is zero, false or empty.
-    fn unless_zero(self, name: &'static str, value: impl Into<Json>) -> Self {
+    pub(super) fn unless_zero(self, name: &'static str, value: impl Into<Json>) -> Self {
         let value = value.into();
         if value.is_zero() { self } else { self.always(name, value) }
     }
 
     /// Bytes, in base64; left out when there are none.
-    fn bytes(self, name: &'static str, bytes: &[u8]) -> Self {
+    pub(super) fn bytes(self, name: &'static str, bytes: &[u8]) -> Self {
         self.unless_zero(name, BASE64.encode(bytes))
     }
 
     /// A message; left out when it was not sent.
-    fn message<M: ToJson>(self, name: &'static str, message: Option<&M>) -> Self {
+    pub(super) fn message<M: ToJson>(self, name: &'static str, message: Option<&M>) -> Self {
         match message {
             Some(message) => self.always(name, message.json()),
             None => self,
@@ -69,7 +69,7 @@ impl Object {
     }
 
     /// Messages; left out when there are none.
-    fn messages<M: ToJson>(self, name: &'static str, messages: &[M]) -> Self {
+    pub(super) fn messages<M: ToJson>(self, name: &'static str, messages: &[M]) -> Self {
         self.unless_zero(name, list(messages))
     }
 

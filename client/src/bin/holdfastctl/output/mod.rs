@@ -10,6 +10,7 @@
 
 pub(crate) mod go;
 mod json;
+mod said;
 mod simple;
 mod table;
 
@@ -24,6 +25,7 @@ use holdfast_client::proto::etcdserverpb::{
 
 use crate::failure::Failure;
 pub(crate) use json::ToJson;
+pub(crate) use said::Said;
 pub(crate) use simple::Simple;
 pub(crate) use table::Tabular;
 
