@@ -1,6 +1,7 @@
 //! Maintenance: how a member is, its alarms and hashes, a copy of its state, and handing leadership on.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use holdfast_proto::etcdserverpb::alarm_request::AlarmAction;
@@ -12,6 +13,7 @@ use holdfast_proto::etcdserverpb::{
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
 use holdfast_proto::log::outcome::Result as Outcome;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::gate::{Asks, Call, Gate, Rpc};
@@ -30,6 +32,9 @@ const SERVICE: &str = "etcdserverpb.Maintenance";
 /// Rows hashed in one go. In between others may use the thread, and a client that has gone is noticed.
 const HASH_STEP_ROWS: usize = 20_000;
 
+/// Snapshots on their way to clients at a time: each has an engine of its own open.
+const SNAPSHOTS_MAX: usize = 4;
+
 pub struct MaintenanceService {
     gate: Gate,
     stopping: rt::watch::Receiver<bool>,
@@ -39,6 +44,7 @@ pub struct MaintenanceService {
     hash: Rpc,
     hash_kv: Rpc,
     snapshot: Rpc,
+    sending: Arc<Semaphore>,
     move_leader: Rpc,
     downgrade: Rpc,
 }
@@ -54,6 +60,7 @@ impl MaintenanceService {
             hash: gate.rpc(Unary, SERVICE, "Hash").also_at_learners(),
             hash_kv: gate.rpc(Unary, SERVICE, "HashKV").also_at_learners(),
             snapshot: gate.rpc(ServerStream, SERVICE, "Snapshot").also_at_learners(),
+            sending: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
             move_leader: gate.rpc(Unary, SERVICE, "MoveLeader"),
             downgrade: gate.rpc(Unary, SERVICE, "Downgrade"),
         }
@@ -237,7 +244,13 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         let (ticket, _asks_once) = self.snapshot.open(&request).await?;
-        let source = snapshot_stream::Source { ops: self.gate.ops().clone(), stopping: self.stopping.clone() };
+        let Ok(place) = Arc::clone(&self.sending).try_acquire_owned() else {
+            let refused = status::too_many_requests();
+            ticket.finish(Some(&refused));
+            return Err(refused);
+        };
+        let (ops, stopping) = (self.gate.ops().clone(), self.stopping.clone());
+        let source = snapshot_stream::Source { ops, stopping, place };
         Ok(Response::new(Box::pin(snapshot_stream::blobs(source, self.snapshot.clone(), ticket))))
     }
 

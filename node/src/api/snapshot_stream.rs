@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::Stream;
 use holdfast_proto::etcdserverpb::SnapshotResponse;
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::gate::{Rpc, Ticket};
@@ -29,6 +30,9 @@ const NAME_PREFIX: &str = "for-client-";
 pub struct Source {
     pub ops: Ops,
     pub stopping: rt::watch::Receiver<bool>,
+    /// One of the few there are; given back when the stream ends.
+    #[expect(dead_code, reason = "it is held, and nothing more")]
+    pub place: OwnedSemaphorePermit,
 }
 
 /// A checkpoint that lives as long as somebody reads it.
