@@ -32,7 +32,13 @@ pub(super) async fn run(args: &FailoverArgs) -> Result<Record, FailoverError> {
     };
     let mut record = Record::open(args.record.as_deref(), fresh)?;
     let events = if args.events.is_empty() { Event::ALL.to_vec() } else { args.events.clone() };
+    let sides = 0..record.contenders.len();
+    let wanted = usize::try_from(args.rounds).unwrap_or(usize::MAX);
+    let is_done = |record: &Record, event| sides.clone().all(|side| record.of(event, side).len() >= wanted);
     for event in events {
+        if is_done(&record, event) {
+            continue;
+        }
         match start_all(event, &shapes).await {
             Ok(sides) => rounds(event, sides, args, &mut record).await?,
             Err(why) => println!("{}: left out: {why}", event.title()),

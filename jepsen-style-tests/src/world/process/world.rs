@@ -61,18 +61,17 @@ impl ProcessWorld {
         wanted = wanted.flag("--snapshot-count", plan.shape.snapshot_entries);
         wanted.program = program;
         let mut disks = if plan.classes.iter().any(|class| is_of_disks(*class)) { mount(zones.len()) } else { None };
-        let mut cluster = Cluster::lay_out(&wanted);
-        let mut places = Vec::new();
+        // From here on the two end together, the processes first: they have the disks' files open.
+        let mut state = StruckCluster::new(Cluster::lay_out(&wanted), Vec::new());
         for (node, zone) in plan.shape.zones.iter().enumerate() {
             let disk = disks.as_mut().and_then(Vec::pop).map(NodeDisk::new);
             if let Some(disk) = &disk {
-                cluster.set_data_dir(node, disk.data_dir());
+                state.cluster.set_data_dir(node, disk.data_dir());
             }
-            cluster.spawn(node);
-            places.push(Place { zone: zone.clone(), is_member: true, disk, run: 1 });
+            state.cluster.spawn(node);
+            state.places.push(Place { zone: zone.clone(), is_member: true, disk, run: 1 });
         }
-        cluster.wait_formed().await;
-        let state = StruckCluster::new(cluster, places);
+        state.cluster.wait_formed().await;
         let facts = Mutex::new(facts(&state));
         Self { state: tokio::sync::Mutex::new(state), facts, stopped: Mutex::default() }
     }
