@@ -134,13 +134,15 @@ fn etcd(args: &Args) -> Result<Option<Contender>, BenchError> {
     let found = match &args.etcd {
         Some(program) if is_script(program) => return Err(BenchError::Wrapper { path: program.clone() }),
         Some(program) => Some((etcd_version(program).ok_or_else(no_etcd)?, program.clone())),
-        None => etcd_candidates()
-            .into_iter()
-            .filter(|program| program.is_file() && !is_script(program))
-            .filter_map(|program| Some((etcd_version(&program)?, program)))
-            .max_by_key(|(version, _)| numbers(version)),
+        None => etcds().into_iter().max_by_key(|(version, _)| numbers(version)),
     };
     Ok(found.map(|(version, program)| Contender { kind: Kind::Etcd, label: format!("etcd {version}"), program }))
+}
+
+/// All that are found, with their versions.
+pub(crate) fn etcds() -> Vec<(String, PathBuf)> {
+    let programs = etcd_candidates().into_iter().filter(|program| program.is_file() && !is_script(program));
+    programs.filter_map(|program| Some((etcd_version(&program)?, program))).collect()
 }
 
 pub(crate) fn etcd_candidates() -> Vec<PathBuf> {

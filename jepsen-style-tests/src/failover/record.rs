@@ -88,7 +88,7 @@ pub fn sorted_ms(rounds: &[Round]) -> Vec<f64> {
 }
 
 impl Record {
-    /// What the file has, or nothing yet. The circumstances are those of the run that goes on.
+    /// What the file has, or nothing yet.
     pub fn open(path: Option<&Path>, fresh: Self) -> Result<Self, FailoverError> {
         let Some(path) = path.filter(|path| path.exists()) else { return Ok(fresh) };
         let text = std::fs::read(path).map_err(|source| FailoverError::File { path: path.to_owned(), source })?;
@@ -107,7 +107,14 @@ impl Record {
         if there != here {
             return Err(FailoverError::OtherServers { path: path.to_owned(), there, here });
         }
-        Ok(Self { rounds: old.rounds, ..fresh })
+        Ok(old)
+    }
+
+    /// Something is measured now, under these circumstances too.
+    pub fn note(&mut self, circumstances: &[String]) {
+        let missing: Vec<String> =
+            circumstances.iter().filter(|line| !self.circumstances.contains(line)).cloned().collect();
+        self.circumstances.extend(missing);
     }
 
     pub fn save(&self, path: Option<&Path>) -> Result<(), FailoverError> {
@@ -164,6 +171,9 @@ mod tests {
         record.save(Some(&path)).expect("saved");
         let again = Record::open(Some(&path), fresh("one")).expect("the same");
         assert_eq!(again.of(Event::CutIn, 0), [round(7)]);
+        record.note(&["here".to_owned()]);
+        record.note(&["here".to_owned(), "later".to_owned()]);
+        assert_eq!(record.circumstances, ["here", "later"]);
         let other = Record::open(Some(&path), fresh("two"));
         assert!(matches!(other, Err(FailoverError::OtherServers { .. })));
     }
