@@ -40,6 +40,8 @@ async fn look(world: &Arc<dyn World>, nodes: &[NodeIndex], without_write: &mut V
     match world.leader().await {
         None => return "nobody leads".to_owned(),
         Some(leader) if !nodes.contains(&leader) => {
+            // A leader whose disk hangs finds out when it has something to write. Whether this one is, comes out later.
+            let _asked = write(world, nodes[0]).await;
             return format!("n{} leads, which is not one of them", leader + 1);
         }
         Some(_) => {}
