@@ -41,10 +41,10 @@ use holdfast_node::env::probe::{self, Probe};
 use parking_lot::Mutex;
 
 use crate::campaign;
+use crate::checker::promises::Ledger;
 use crate::nemesis::Plan;
 use crate::report::{Report, Violation};
 use crate::workload::Kind;
-use crate::world::World;
 
 /// Simulated time that a campaign may take besides its faults: healing, last looks, clients that wait for answers.
 const BESIDES_FAULTS: Duration = Duration::from_secs(600);
@@ -152,16 +152,18 @@ pub struct Outcome {
 /// Carries out a plan with a workload.
 pub fn campaign(plan: &Plan, kind: Kind, plant: Plant) -> Outcome {
     let place = Arc::new(Mutex::new(None));
-    let (inside, own) = (Arc::clone(&place), plan.clone());
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let (inside, heard, own) = (Arc::clone(&place), Arc::clone(&ledger), plan.clone());
     let attempt = attempt(plan.seed, plan.faults + BESIDES_FAULTS, plant, move |trace| async move {
-        let world = Arc::new(SimWorld::start(&own.shape, trace.clone()));
-        let done = campaign::run(Arc::clone(&world) as Arc<dyn World>, &own, kind).await;
+        let world = Arc::new(SimWorld::start(&own.shape, trace.clone(), heard));
+        let done = campaign::run(world, &own, kind).await;
         trace.say("the end");
-        *inside.lock() = Some((done, world.broken_promises()));
+        *inside.lock() = Some(done);
     });
-    let done = place.lock().take();
-    let (report, broken) = done.map_or((None, Vec::new()), |(report, broken)| (Some(report), broken));
-    let mut troubles: Vec<Violation> = broken.into_iter().map(|what| Violation::of("promises", what)).collect();
+    let report = place.lock().take();
+    // Also of a run that came to no end.
+    let mut troubles: Vec<Violation> =
+        ledger.lock().broken().iter().map(|what| Violation::of("promises", what)).collect();
     troubles.extend(report.iter().flat_map(|report| report.violations.clone()));
     troubles.extend(attempt.panic.iter().map(|said| Violation::of("panic", said)));
     Outcome { report, troubles, attempt }

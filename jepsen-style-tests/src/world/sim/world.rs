@@ -41,7 +41,6 @@ pub struct SimWorld {
     cluster: Cluster,
     trace: Trace,
     state: Mutex<State>,
-    ledger: Arc<Mutex<Ledger>>,
 }
 
 struct State {
@@ -94,12 +93,11 @@ impl DiskFaults {
 }
 
 impl SimWorld {
-    /// Starts all nodes.
-    pub fn start(shape: &Shape, trace: Trace) -> Self {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let (heard, say) = (Arc::clone(&ledger), trace.clone());
+    /// Starts all nodes. What they promise one another goes into the ledger.
+    pub fn start(shape: &Shape, trace: Trace, ledger: Arc<Mutex<Ledger>>) -> Self {
+        let say = trace.clone();
         witness::listen(Some(Box::new(move |member, promise| {
-            if let Err(violation) = heard.lock().hear(member, promise) {
+            if let Err(violation) = ledger.lock().hear(member, promise) {
                 say.say(format!("VIOLATION {violation}"));
             }
         })));
@@ -112,12 +110,7 @@ impl SimWorld {
             joined: Vec::new(),
             founders: cluster.len(),
         };
-        Self { cluster, trace, state: Mutex::new(state), ledger }
-    }
-
-    /// What members promised and did not keep.
-    pub fn broken_promises(&self) -> Vec<String> {
-        self.ledger.lock().broken().to_vec()
+        Self { cluster, trace, state: Mutex::new(state) }
     }
 
     /// A fault that needs nobody's answer; what follows from all that stand is the business of [`Self::settle`].

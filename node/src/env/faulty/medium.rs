@@ -455,6 +455,10 @@ impl Medium {
     }
 
     fn restart_machine(&mut self) {
+        // A name is found through its directory: without that it is as lost as if it had never been synced.
+        let dirs = self.durable_dirs.clone();
+        self.durable_dirs.retain(|dir| dir.ancestors().all(|above| dirs.contains(above)));
+        self.durable_names.retain(|path, _| self.durable_dirs.contains(parent_of(path)));
         self.names = self.durable_names.clone();
         self.dirs = self.durable_dirs.clone();
         for file in self.inodes.values_mut() {

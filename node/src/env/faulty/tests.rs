@@ -147,3 +147,15 @@ fn the_power_goes_after_so_many_changes() {
     let after = disk.counters();
     assert_eq!((after.syncs - before.syncs, after.bytes_written - before.bytes_written), (1, 1));
 }
+
+#[test]
+fn a_name_does_not_outlive_its_directory() {
+    for seed in 0..50 {
+        let (disk, file) = disk(seed);
+        drop(file);
+        disk.remove_dir_all(Path::new("/d")).unwrap();
+        disk.crash(CrashPolicy::KeepSubset);
+        let found = disk.contents(&path()).is_some();
+        assert!(!found || disk.exists(Path::new("/d")).unwrap(), "seed {seed}: a file without its directory");
+    }
+}
