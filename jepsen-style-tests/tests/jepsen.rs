@@ -2,6 +2,7 @@
 
 #![cfg(not(madsim))]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,24 +40,37 @@ async fn a_bit_that_flips_on_the_disk_of_an_etcd_is_seen() {
 const FAULTS: Duration = Duration::from_secs(10);
 const SEED: u64 = 4;
 
-async fn registers_under(seed: u64, classes: &[Class]) {
+async fn under(kind: Kind, seed: u64, classes: &[Class]) {
     let zones = Some(["a", "b", "c"].map(str::to_owned).to_vec());
     let plan = Plan::draw(seed, &Scope { classes: classes.to_vec(), faults: FAULTS, zones });
     let world = Arc::new(ProcessWorld::start(Server::Holdfast, &plan).await);
-    let report = campaign::run(world, &plan, Kind::Register).await;
+    let report = campaign::run(world, &plan, kind).await;
     println!("{report}");
     let struck: u64 = report.hits.values().map(|hits| hits.struck).sum();
     assert!(report.tally.ok > 20 && struck > 0, "hardly anything was done, so hardly anything was tested: {report}");
-    assert!(report.is_right(), "{report}\n{}", report.timeline.text());
+    report.insist(Path::new(env!("CARGO_TARGET_TMPDIR")), "cargo test -p holdfast-jepsen --test jepsen");
 }
+
+const ENDS_AND_PAUSES: [Class; 3] = [Class::Kill, Class::Pause, Class::Restart];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_under_kills_and_pauses() {
-    registers_under(SEED, &[Class::Kill, Class::Pause, Class::Restart]).await;
+    under(Kind::Register, SEED, &ENDS_AND_PAUSES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn most_workloads_at_once_under_kills_and_pauses() {
+    under(Kind::Mixed, SEED, &ENDS_AND_PAUSES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_of_the_past_under_kills_and_pauses() {
+    under(Kind::Compaction, SEED, &ENDS_AND_PAUSES).await;
 }
 
 /// Where no disk of a node's own can be mounted, links alone are struck.
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_over_bad_links_and_disks() {
-    registers_under(20, &[Class::OneWay, Class::Flap, Class::Delay, Class::PowerLoss, Class::HungDisk]).await;
+    let classes = [Class::OneWay, Class::Flap, Class::Delay, Class::PowerLoss, Class::HungDisk];
+    under(Kind::Register, 20, &classes).await;
 }

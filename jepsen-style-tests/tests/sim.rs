@@ -5,6 +5,7 @@
 #![cfg(madsim)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,10 @@ fn show(seed: u64, outcome: &sim::Outcome, whole: bool) {
     }
     for trouble in &outcome.troubles {
         println!("seed {seed}: {trouble}");
+    }
+    if let Some(report) = outcome.report.as_ref().filter(|report| !report.is_right()) {
+        let written = report.write_to(Path::new(env!("CARGO_TARGET_TMPDIR")), &format!("make sim SEED={seed}"));
+        println!("the whole story: {written:?}");
     }
     println!("replay: make sim SEED={seed}");
 }

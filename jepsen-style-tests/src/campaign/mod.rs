@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use holdfast_node::rt;
 use parking_lot::Mutex;
 
+use crate::checker::log_matching::{self, Applied};
 use crate::checker::monotonic::{self, Sighting};
 use crate::nemesis::Plan;
 use crate::report::{Report, Timeline, Violation};
@@ -44,7 +45,14 @@ struct Run {
     notes: Vec<String>,
     /// Nodes that a fault may have stopped: their stopping is no news.
     excused: BTreeSet<NodeIndex>,
-    sightings: Arc<Mutex<Vec<Sighting>>>,
+    samples: Arc<Mutex<Samples>>,
+}
+
+/// What members said of themselves, in the order in which they were asked.
+#[derive(Default)]
+struct Samples {
+    sightings: Vec<Sighting>,
+    applied: Vec<Applied>,
 }
 
 /// Runs a plan with a workload. The world's cluster has been started, and is left healed.
@@ -59,7 +67,7 @@ pub async fn run(world: Arc<dyn World>, plan: &Plan, kind: Kind) -> Report {
         violations: Vec::new(),
         notes: Vec::new(),
         excused: BTreeSet::new(),
-        sightings: Arc::default(),
+        samples: Arc::default(),
     };
     let mut strikes = Strikes::new(Arc::clone(&run.world), timeline.clone());
     if run.wait_first_leader().await {
@@ -112,7 +120,7 @@ impl Run {
     async fn safety(&mut self, plan: &Plan, strikes: &mut Strikes, workload: &dyn Workload) {
         let mut tasks: Vec<rt::JoinHandle<()>> =
             workload.clients(&self.stage).into_iter().map(|client| self.world.spawn(client)).collect();
-        tasks.push(self.world.spawn(sample(Arc::clone(&self.world), Arc::clone(&self.sightings), self.stage.clone())));
+        tasks.push(self.world.spawn(sample(Arc::clone(&self.world), Arc::clone(&self.samples), self.stage.clone())));
         strikes.carry_out(plan).await;
         self.look_for_stopped(strikes);
         self.stage.end();
@@ -168,11 +176,18 @@ impl Run {
         self.notes.push(format!("{kept} promises kept"));
         let mut found: Vec<Violation> = lost.into_iter().map(|what| Violation::of("durability", what)).collect();
         found.truncate(VIOLATIONS_SHOWN);
-        let seen = self.sightings.lock().clone();
-        let odd = monotonic::check(&seen).into_iter().take(VIOLATIONS_SHOWN);
-        found.extend(odd.map(|violation| Violation::of("monotonic", shown(&violation, &seen))));
+        found.extend(self.samples.lock().judge());
         found.extend(workload.judge());
         found.into_iter().for_each(|violation| self.violate(violation));
+    }
+}
+
+impl Samples {
+    fn judge(&self) -> Vec<Violation> {
+        let odd = monotonic::check(&self.sightings).into_iter().take(VIOLATIONS_SHOWN);
+        let odd = odd.map(|violation| Violation::of("monotonic", shown(&violation, &self.sightings)));
+        let parted = log_matching::check(&self.applied).into_iter().take(VIOLATIONS_SHOWN);
+        odd.chain(parted.map(|violation| Violation::of("log_matching", violation))).collect()
     }
 }
 
@@ -186,11 +201,15 @@ fn shown(violation: &monotonic::Violation, seen: &[Sighting]) -> String {
 }
 
 /// Asks all members how they stand, until clients have ended.
-fn sample(world: Arc<dyn World>, into: Arc<Mutex<Vec<Sighting>>>, stage: Stage) -> BoxFuture<'static, ()> {
+fn sample(world: Arc<dyn World>, into: Arc<Mutex<Samples>>, stage: Stage) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         while !stage.is_over() {
             let seen = world.sightings().await;
-            into.lock().extend(seen);
+            {
+                let mut samples = into.lock();
+                samples.sightings.extend(seen);
+                samples.applied.extend(world.applied());
+            }
             rt::sleep(SAMPLE_EVERY).await;
         }
     })

@@ -8,6 +8,12 @@
 //!   revisions     the store's revision is one counter for everybody, over all keys
 //!   serializable  transactions over lists seem to happen one after another: no cycle of who came before whom
 //!   durability    what was acknowledged is there
+//!   set           what was added to a set is in every later look at it, and nothing else
+//!   watch         the nine properties of a watch, against what really happened
+//!   lease         leases never end early, never come back, and end at last
+//!   lock          a register under a lock loses no update
+//!   past          reads at old revisions show what was so, until a compaction and not after it
+//!   log_matching  at one place of the log all members applied one entry
 //! ```
 //!
 //! To add one: a file with the record it judges, a `check` that returns every violation it finds, and tests that give
@@ -15,9 +21,15 @@
 //! asks it.
 
 pub mod durability;
+pub mod lease;
 pub mod linearizable;
+pub mod lock;
+pub mod log_matching;
 pub mod model;
 pub mod monotonic;
+pub mod past;
 pub mod promises;
 pub mod revisions;
 pub mod serializable;
+pub mod set;
+pub mod watch;

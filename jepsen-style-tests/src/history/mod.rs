@@ -9,6 +9,7 @@
 //!   recorder   a history written down while it happens
 //!   register   one register: read, write, compare-and-set · text   strings by key: get, put, append
 //!   versioned  one key of a store with versions and revisions: get, put, delete, compare-and-set
+//!   transaction  a few keys under transactions with comparisons, nested ones too
 //!   picture    a history drawn, with what could not be put into an order
 //!   edn        a reader of the notation in which Jepsen and Knossos write histories
 //!   log        Jepsen's log lines · recorded   maps in EDN: registers and text by key
@@ -24,6 +25,7 @@ mod recorded;
 mod recorder;
 pub mod register;
 pub mod text;
+pub mod transaction;
 pub mod versioned;
 
 pub use log::register_log;

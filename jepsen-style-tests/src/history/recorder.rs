@@ -62,25 +62,27 @@ struct Record<A> {
 
 /// Clones write into the same record.
 pub struct Recorder<A> {
+    /// Of the workload, for the timeline.
+    name: &'static str,
     timeline: Timeline,
     record: Arc<Mutex<Record<A>>>,
 }
 
 impl<A> Clone for Recorder<A> {
     fn clone(&self) -> Self {
-        Self { timeline: self.timeline.clone(), record: Arc::clone(&self.record) }
+        Self { name: self.name, timeline: self.timeline.clone(), record: Arc::clone(&self.record) }
     }
 }
 
 impl<A: Clone + fmt::Display> Recorder<A> {
-    pub fn new(timeline: &Timeline) -> Self {
+    pub fn new(name: &'static str, timeline: &Timeline) -> Self {
         let history = History { operations: Vec::new(), times: Vec::new() };
-        Self { timeline: timeline.clone(), record: Arc::new(Mutex::new(Record { history, places: 0 })) }
+        Self { name, timeline: timeline.clone(), record: Arc::new(Mutex::new(Record { history, places: 0 })) }
     }
 
     /// Before the request leaves. What is never ended stays of unknown fate.
     pub fn begin(&self, process: Process, action: A) -> Open<A> {
-        let now = self.timeline.say(&client(process), format!("{action} ..."));
+        let now = self.timeline.say(&self.client(process), format!("{action} ..."));
         let mut record = self.record.lock();
         let (index, called) = (record.history.operations.len(), record.places);
         record.places += 1;
@@ -90,6 +92,10 @@ impl<A: Clone + fmt::Display> Recorder<A> {
         Open { recorder: self.clone(), index, process }
     }
 
+    fn client(&self, process: Process) -> String {
+        format!("{} {}", self.name, process.0)
+    }
+
     pub fn history(&self) -> History<A> {
         self.record.lock().history.clone()
     }
@@ -97,10 +103,6 @@ impl<A: Clone + fmt::Display> Recorder<A> {
     pub fn tally(&self) -> Tally {
         Tally::of(self.record.lock().history.operations.iter().map(|operation| operation.fate))
     }
-}
-
-fn client(process: Process) -> String {
-    format!("client {}", process.0)
 }
 
 /// An operation that was asked and has not ended.
@@ -133,7 +135,7 @@ impl<A: Clone + fmt::Display> Open<A> {
     }
 
     fn end(self, fate: Fate, action: Option<A>, said: String) {
-        let now = self.recorder.timeline.say(&client(self.process), said);
+        let now = self.recorder.timeline.say(&self.recorder.client(self.process), said);
         let mut record = self.recorder.record.lock();
         let place = record.places;
         record.places += 1;
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_overlaps_in_the_world_overlaps_in_the_record() {
-        let recorder = Recorder::new(&Timeline::begin());
+        let recorder = Recorder::new("test", &Timeline::begin());
         let one = recorder.begin(Process(1), "put");
         let two = recorder.begin(Process(2), "get");
         two.ok("get 5");

@@ -87,7 +87,7 @@ impl Plan {
             blows,
             core_dice: dice.any(),
             clients: dice.between(2, 6),
-            pause: dice.between_ms(5, 200),
+            pause: dice.between_ms(2, 60),
             clock_drift_ppm,
         }
     }

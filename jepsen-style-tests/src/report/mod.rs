@@ -1,11 +1,15 @@
-//! What a run leaves behind: whether a property was violated, what was struck how often, and the story in one timeline.
+//! What a run leaves behind: whether a property was violated, what was struck how often, and the story in one timeline,
+//! as a text and as a page with pictures.
 
+mod page;
 mod timeline;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use timeline::{Line, Timeline};
+pub use verdict::of_verdict;
 
 use crate::history::Tally;
 use crate::nemesis::Class;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-const OPERATIONS_MAX: u32 = 400;
 const UNKNOWNS_MAX: u32 = 8;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,12 +20,13 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: &'static str,
+    operations_max: u32,
     slots: Arc<Mutex<Vec<Slot>>>,
 }
 
 impl Keys {
-    pub fn new(prefix: &'static str, slots: usize) -> Self {
-        Self { prefix, slots: Arc::new(Mutex::new(vec![Slot::default(); slots])) }
+    pub fn new(prefix: &'static str, slots: usize, operations_max: u32) -> Self {
+        Self { prefix, operations_max, slots: Arc::new(Mutex::new(vec![Slot::default(); slots])) }
     }
 
     pub fn slots(&self) -> usize {
@@ -37,7 +37,7 @@ impl Keys {
     pub fn take(&self, slot: usize) -> String {
         let mut slots = self.slots.lock();
         let Slot { generation, operations, unknowns } = &mut slots[slot];
-        if *operations >= OPERATIONS_MAX || *unknowns >= UNKNOWNS_MAX {
+        if *operations >= self.operations_max || *unknowns >= UNKNOWNS_MAX {
             (*generation, *operations, *unknowns) = (*generation + 1, 0, 0);
         }
         *operations += 1;
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn a_key_is_retired_after_many_operations_or_some_of_unknown_fate() {
-        let keys = Keys::new("k", 2);
-        for _ in 0..OPERATIONS_MAX {
+        let keys = Keys::new("k", 2, 5);
+        for _ in 0..5 {
             assert_eq!(keys.take(1), "k/1/0");
         }
         assert_eq!((keys.take(1), keys.take(0)), ("k/1/1".to_owned(), "k/0/0".to_owned()));

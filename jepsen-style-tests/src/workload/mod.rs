@@ -1,7 +1,16 @@
 //! What clients do to a cluster while it is struck, and what is asked of their histories.
 //!
 //! ```text
-//!   register   put, get, delete, compare-and-set per key: linearizable, revisions and versions included
+//!   register     put, get, delete, compare-and-set per key: linearizable, revisions and versions included
+//!   set          adds elements and looks at all of them: none is lost, none appears
+//!   list_append  transactions that read lists and append to them: strictly serializable
+//!   watch        some write, some watch and take their watches up again: nine properties
+//!   lease        granted, renewed, revoked, left alone: never early, never back, never for ever
+//!   txn          transactions with comparisons of all kinds, nested ones too: linearizable over several keys
+//!   compaction   history is dropped while others read it
+//!   membership   learners are added and removed: the list of members is linearizable
+//!   mixed        most of these at once, on one store
+//!   lock         a register under a lock whose holders are late: guarded writes lose nothing, plain ones may
 //! ```
 //!
 //! A workload is written against [`World`](crate::world::World): it gets ways to nodes, and never a node. Its clients
@@ -14,9 +23,19 @@
 //! call has a limit, and writes that nobody else undoes go into [`Stage::promises`].
 
 mod client;
+mod compaction;
 mod keys;
+mod lease;
+mod list_append;
+mod lock;
+mod membership;
+mod mixed;
 mod register;
 mod rpc;
+mod set;
+mod txn;
+mod watch;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,14 +135,47 @@ pub trait Workload: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Register,
+    Set,
+    ListAppend,
+    Watch,
+    Lease,
+    Lock,
+    /// Writes carry no token: updates may be lost, and are counted.
+    PlainLock,
+    Txn,
+    Compaction,
+    Membership,
+    Mixed,
 }
 
 impl Kind {
-    pub const ALL: [Self; 1] = [Self::Register];
+    pub const ALL: [Self; 11] = [
+        Self::Register,
+        Self::Set,
+        Self::ListAppend,
+        Self::Watch,
+        Self::Lease,
+        Self::Lock,
+        Self::PlainLock,
+        Self::Txn,
+        Self::Compaction,
+        Self::Membership,
+        Self::Mixed,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Register => "register",
+            Self::Set => "set",
+            Self::ListAppend => "list-append",
+            Self::Watch => "watch",
+            Self::Lease => "lease",
+            Self::Lock => lock::Writes::Guarded.name(),
+            Self::PlainLock => lock::Writes::Plain.name(),
+            Self::Txn => "txn",
+            Self::Compaction => "compaction",
+            Self::Membership => "membership",
+            Self::Mixed => "mixed",
         }
     }
 
@@ -134,6 +186,16 @@ impl Kind {
     pub fn build(self, stage: &Stage) -> Box<dyn Workload> {
         match self {
             Self::Register => Box::new(register::Register::new(stage)),
+            Self::Set => Box::new(set::Set::new(stage)),
+            Self::ListAppend => Box::new(list_append::ListAppend::new(stage)),
+            Self::Watch => Box::new(watch::Watch::new()),
+            Self::Lease => Box::new(lease::Lease::new(stage)),
+            Self::Lock => Box::new(lock::Lock::new(lock::Writes::Guarded)),
+            Self::PlainLock => Box::new(lock::Lock::new(lock::Writes::Plain)),
+            Self::Txn => Box::new(txn::Transact::new(stage)),
+            Self::Compaction => Box::new(compaction::Compact::new()),
+            Self::Membership => Box::new(membership::Membership::new(stage)),
+            Self::Mixed => Box::new(mixed::Mixed::new(stage)),
         }
     }
 }

@@ -5,23 +5,25 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use holdfast_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use holdfast_proto::etcdserverpb::compare::{CompareTarget, TargetUnion};
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
 use holdfast_proto::etcdserverpb::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseHeader, TxnRequest,
-    TxnResponse, request_op, response_op,
+    DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse, request_op, response_op,
 };
 use holdfast_proto::mvccpb::KeyValue;
 
 use super::keys::Keys;
+use super::wire::{bytes_of, equal, operation, revision, value_of};
 use super::{Answer, Client, Stage, Workload, ask};
-use crate::checker::linearizable::{self, CONFIGURATIONS_MAX, Verdict};
+use crate::checker::linearizable::{self, CONFIGURATIONS_MAX};
 use crate::checker::revisions::{self, Stamp};
 use crate::history::versioned::{Action, Expected, Found, Look, OfKey, Swap, Versioned, resolve};
-use crate::history::{Fate, Operation, Recorder, Tally, picture};
-use crate::report::Violation;
+use crate::history::{Fate, Operation, Recorder, Tally};
+use crate::report::{Violation, of_verdict};
 
 const SLOTS: usize = 4;
+/// More than that of one key are too much to judge.
+const KEY_OPERATIONS_MAX: u32 = 400;
 
 pub struct Register {
     recorder: Recorder<OfKey>,
@@ -30,7 +32,10 @@ pub struct Register {
 
 impl Register {
     pub fn new(stage: &Stage) -> Self {
-        Self { recorder: Recorder::new(&stage.timeline), keys: Keys::new("register", SLOTS) }
+        Self {
+            recorder: Recorder::new("register", &stage.timeline),
+            keys: Keys::new("register", SLOTS, KEY_OPERATIONS_MAX),
+        }
     }
 }
 
@@ -168,20 +173,12 @@ fn compare_and_set(key: Bytes, expected: Expected, new: u64) -> TxnRequest {
         Expected::Value(value) => (CompareTarget::Value, TargetUnion::Value(bytes_of(value))),
         Expected::Modified(at) => (CompareTarget::Mod, TargetUnion::ModRevision(at)),
     };
-    let compare = Compare {
-        result: CompareResult::Equal.into(),
-        target: target.into(),
-        key: key.clone(),
-        target_union: Some(union),
-        ..Compare::default()
-    };
     let put = PutRequest { key: key.clone(), value: bytes_of(new), ..PutRequest::default() };
-    let get = RangeRequest { key, ..RangeRequest::default() };
-    let operation = |request| vec![RequestOp { request: Some(request) }];
+    let get = RangeRequest { key: key.clone(), ..RangeRequest::default() };
     TxnRequest {
-        compare: vec![compare],
-        success: operation(request_op::Request::RequestPut(put)),
-        failure: operation(request_op::Request::RequestRange(get)),
+        compare: vec![equal(key, target, union)],
+        success: vec![operation(request_op::Request::RequestPut(put))],
+        failure: vec![operation(request_op::Request::RequestRange(get))],
     }
 }
 
@@ -205,17 +202,7 @@ fn look(answer: &RangeResponse) -> Result<Look, String> {
 }
 
 fn found(kv: &KeyValue) -> Result<Found, String> {
-    let value = std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok());
-    let value = value.ok_or_else(|| format!("nobody wrote {:?}", kv.value))?;
-    Ok(Found { value, version: kv.version, created: kv.create_revision, modified: kv.mod_revision })
-}
-
-pub(super) fn bytes_of(value: u64) -> Bytes {
-    Bytes::from(value.to_string())
-}
-
-pub(super) fn revision(header: Option<&ResponseHeader>) -> i64 {
-    header.map_or(0, |header| header.revision)
+    Ok(Found { value: value_of(kv)?, version: kv.version, created: kv.create_revision, modified: kv.mod_revision })
 }
 
 /// Per key, and the revisions of all.
@@ -225,37 +212,10 @@ pub fn judge(mut operations: Vec<Operation<OfKey>>) -> Vec<Violation> {
         violations.push(Violation::of("revisions", what));
     }
     let split = |one: &OfKey| (one.key.clone(), one.action.clone());
-    let verdict = linearizable::check_by_key(&Versioned, &operations, split, CONFIGURATIONS_MAX);
-    match &verdict {
-        Verdict::Linearizable => {}
-        Verdict::NotLinearizable(explanation) => {
-            let stuck = &operations[explanation.stuck];
-            let key = &stuck.action.key;
-            let states: Vec<&str> = explanation.partial.iter().map(|partial| &*partial.state).collect();
-            let what = format!(
-                "{stuck_by} has no place in any order; there was {}",
-                states.join(", or "),
-                stuck_by = format_args!("client {}'s `{}`", stuck.process.0, stuck.action)
-            );
-            let mut violation = Violation::of("linearizable", what);
-            violation.picture = Some(drawn(key, &operations));
-            violations.push(violation);
-        }
-        Verdict::Undecided { configurations } => {
-            let what = format!("undecided after {configurations} configurations of one key");
-            violations.push(Violation::of("linearizable", what));
-        }
-    }
+    let judge = |operations: &[_]| linearizable::check_by_key(&Versioned, operations, split, CONFIGURATIONS_MAX);
+    violations.extend(of_verdict(&operations, |one| &one.key, judge));
     violations.extend(revisions::check(&stamps(&operations)).iter().map(|one| Violation::of("revisions", one)));
     violations
-}
-
-/// The history of one key, judged alone and drawn.
-fn drawn(key: &str, operations: &[Operation<OfKey>]) -> String {
-    let of_key: Vec<_> = operations.iter().filter(|one| one.action.key == key).cloned().collect();
-    let split = |one: &OfKey| (one.key.clone(), one.action.clone());
-    let verdict = linearizable::check_by_key(&Versioned, &of_key, split, CONFIGURATIONS_MAX);
-    picture::svg(key, &of_key, &verdict)
 }
 
 fn stamps(operations: &[Operation<OfKey>]) -> Vec<Stamp> {

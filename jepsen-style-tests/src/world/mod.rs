@@ -18,6 +18,7 @@ use holdfast_node::rt;
 use std::future::Future;
 use std::sync::Arc;
 
+use crate::checker::log_matching::Applied;
 use crate::checker::monotonic::Sighting;
 use crate::nemesis::Fault;
 
@@ -82,6 +83,11 @@ pub trait World: Send + Sync {
 
     /// What each node that can be asked says of itself now.
     fn sightings(&self) -> BoxFuture<'_, Vec<Sighting>>;
+
+    /// The entries that members applied last, where the world can look inside of them.
+    fn applied(&self) -> Vec<Applied> {
+        Vec::new()
+    }
 
     /// The hash of the node's history, or why there is none.
     fn hash(&self, node: NodeIndex) -> BoxFuture<'_, Result<StateHash, String>>;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::cluster::{Cluster, ClusterOptions, state_hash};
 use super::members;
 use super::trace::Trace;
+use crate::checker::log_matching::Applied;
 use crate::checker::monotonic::{Role, Sighting};
 use crate::checker::promises::Ledger;
 use crate::nemesis::{Fault, Fleet, Shape, Standing, Stop, SyncFailure};
@@ -467,6 +468,14 @@ impl World for SimWorld {
         let runs: BTreeMap<NodeIndex, u32> =
             state.machines.iter().enumerate().filter(|(_, machine)| machine.runs).map(|(n, m)| (n, m.run)).collect();
         Box::pin(ready(runs.into_iter().filter_map(|(node, run)| self.sighting(node, run)).collect()))
+    }
+
+    fn applied(&self) -> Vec<Applied> {
+        let of = |node| {
+            let entry = self.cluster.server(node)?.ops().replica().applied();
+            Some(Applied { member: node as u64, index: entry.index, term: entry.term })
+        };
+        (0..self.cluster.len()).filter_map(of).collect()
     }
 
     fn hash(&self, node: NodeIndex) -> BoxFuture<'_, Result<StateHash, String>> {
