@@ -35,6 +35,18 @@ pub async fn wait_equal(world: &Arc<dyn World>, nodes: Vec<NodeIndex>) -> Result
     }
 }
 
+/// Waits until every member votes: a change of members that faults interrupted is finished when they are over.
+pub async fn wait_settled(world: &Arc<dyn World>) -> Result<(), String> {
+    let begun = rt::now();
+    while !world.is_settled().await {
+        if rt::since(begun) > AGREEMENT {
+            return Err(format!("{AGREEMENT:?} after all was healed not every member votes"));
+        }
+        rt::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
 /// What is still missing; nothing, if all is well.
 async fn look(world: &Arc<dyn World>, nodes: &[NodeIndex], without_write: &mut Vec<NodeIndex>) -> String {
     match world.leader().await {

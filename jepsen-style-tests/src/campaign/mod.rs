@@ -150,6 +150,11 @@ impl Run {
     }
 
     async fn liveness(&mut self, plan: &Plan, strikes: &mut Strikes) {
+        strikes.heal().await;
+        if let Err(what) = liveness::wait_settled(&self.world).await {
+            self.violate(Violation::of("liveness", what));
+            return;
+        }
         let core = strikes.leave_a_core(plan.core_dice).await;
         let names: Vec<String> = core.iter().map(|node| format!("n{}", node + 1)).collect();
         self.say(format!("the core is {}", names.join(" ")));

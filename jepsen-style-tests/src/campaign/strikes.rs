@@ -176,9 +176,9 @@ impl Strikes {
         }
     }
 
-    /// Heals all, and then lets a minority fail for good, each in its own way. Returns the others.
+    /// Lets a minority fail for good, each in its own way. Returns the others. To be called when all is healed and
+    /// every member votes: half of the members is no minority of fewer voters.
     pub async fn leave_a_core(&mut self, core_dice: u64) -> Vec<NodeIndex> {
-        self.heal().await;
         let mut dice = Dice::new(core_dice);
         let members = self.world.members();
         let outside = dice.some(&members, (members.len() - 1) / 2);

@@ -57,6 +57,12 @@ pub trait World: Send + Sync {
     /// The places whose nodes belong to the cluster now, as far as the nemesis knows: those it removed are not there.
     fn members(&self) -> Vec<NodeIndex>;
 
+    /// Whether all of [`World::members`] vote, as their leader knows it, and no change of members is half done. A world
+    /// that cannot tell says yes.
+    fn is_settled(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { true })
+    }
+
     fn zone(&self, node: NodeIndex) -> String;
 
     /// A way to one node and to no other, through the link that clients use: a fault can cut it. It connects when used,

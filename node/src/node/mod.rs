@@ -71,8 +71,9 @@ impl Node {
     /// Opens everything, takes the ports, and joins the cluster. Returns when requests are taken; a leader may not have
     /// been elected yet.
     pub async fn start(settings: Settings, io: Io) -> Result<Self, StartError> {
-        let locks = opening::lock_directories(&settings, &io).await?;
+        // Certificates first: a start that is refused for them leaves no folder behind.
         let tls = NodeTls::open(&settings.tls, &own_hosts(&settings), &settings.data_dir, &io.disk).await?;
+        let locks = opening::lock_directories(&settings, &io).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
         // The peer port is served before anything is open: founders ask one another before they start.

@@ -102,12 +102,15 @@ impl Ops {
             self.members().voters().map(|voter| voter.id).filter(|id| *id != self.me()).collect();
         // Well below the patience of a leader, or leadership would come back soon.
         let wait_max = self.disk_patience() / 2;
-        let mut candidates = self.candidates(&others).await;
-        candidates.retain(|candidate| candidate.disk_wait < wait_max);
-        let successor = successor(&candidates, self.standing().last_log_index);
+        let asked = self.candidates(&others).await;
+        let candidates: Vec<Candidate> = asked.iter().filter(|one| one.disk_wait < wait_max).cloned().collect();
+        let last_index = self.standing().last_log_index;
+        let successor = successor(&candidates, last_index);
         if let Some(successor) = successor {
             // Not waited for: this member's own Raft may hear of its successor only when the disk answers again.
             self.replica().transfer_to(successor).await?;
+        } else {
+            tracing::warn!(?asked, last_index, "no member that answers has a better disk");
         }
         Ok(successor)
     }

@@ -76,7 +76,8 @@ pub async fn run(ops: Ops, mut readers: Readers) {
                 Err(stopped) => Err(stopped),
             };
         }
-        while let (true, Ok(late)) = (planted!(LateReadersShareRound), readers.receiver.try_recv()) {
+        while planted!(LateReadersShareRound) {
+            let Ok(late) = readers.receiver.try_recv() else { break };
             waiting.push(late);
         }
         for reader in waiting {

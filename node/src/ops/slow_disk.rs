@@ -11,11 +11,10 @@ use crate::rt;
 
 /// How often the disk's wait is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// The pause before leadership is offered again, if the first time was in vain.
+/// The pause before leadership is offered again, if the first time was in vain. It doubles from offer to offer: nobody
+/// may have been better off then, and a core that waits for the disk itself answers nobody.
 const OFFER_PAUSE: Duration = Duration::from_secs(2);
-/// How often it is offered while one call to the disk hangs: a core that waits for the disk itself answers nobody, and
-/// the others elect without being asked.
-const OFFERS_MAX: u32 = 3;
+const OFFER_PAUSE_MAX: Duration = Duration::from_secs(16);
 
 /// One call to the disk that takes too long.
 #[derive(Default)]
@@ -26,7 +25,12 @@ struct Stall {
 
 impl Stall {
     fn may_offer(&self) -> bool {
-        self.offers < OFFERS_MAX && self.offered_at.is_none_or(|at| rt::since(at) >= OFFER_PAUSE)
+        self.offered_at.is_none_or(|at| rt::since(at) >= self.pause())
+    }
+
+    fn pause(&self) -> Duration {
+        let doublings = self.offers.saturating_sub(1).min(u32::BITS - 1);
+        OFFER_PAUSE.saturating_mul(1 << doublings).min(OFFER_PAUSE_MAX)
     }
 }
 
@@ -64,7 +68,7 @@ pub async fn run(ops: Ops) {
         }
         let stall = stall.get_or_insert_default();
         if ops.replica().leads() && stall.may_offer() {
-            stall.offers += 1;
+            stall.offers = stall.offers.saturating_add(1);
             stall.offered_at = Some(rt::now());
             // In a task of its own: the end of the stall must be seen meanwhile.
             rt::spawn(hand_over(ops.clone()));

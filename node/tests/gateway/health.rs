@@ -41,16 +41,22 @@ async fn a_ready_node_serves_each_of_its_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_a_leader_does_not_serve() {
-    // The other of the two is never started.
-    let peer = server::free_address();
-    let (own, members) = (format!("http://{peer}"), format!("default=http://{peer},other=http://127.0.0.1:1"));
-    let server = server::start_unready(&[("listen-peer-urls", &own), ("initial-cluster", &members)]).await;
+async fn a_node_serves_when_it_has_a_leader() {
+    // Neither of two founders can lead alone.
+    let urls = [server::free_address(), server::free_address()].map(|address| format!("http://{address}"));
+    let members = format!("default={},other={}", urls[0], urls[1]);
+    let one = [("listen-peer-urls", urls[0].as_str()), ("initial-cluster", members.as_str())];
+    let two = [("name", "other"), ("listen-peer-urls", urls[1].as_str()), ("initial-cluster", members.as_str())];
+    let (server, other) = tokio::join!(server::start_unready(&one), server::start_unready(&two));
     let mut health = HealthClient::new(channel(&server));
-    let answer = health.check(about("")).await.unwrap().into_inner();
-    assert_eq!(answer.status(), ServingStatus::NotServing);
     let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
-    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let mut seen = watch.next().await.unwrap().unwrap().status();
+    while seen != ServingStatus::Serving {
+        seen = watch.next().await.unwrap().unwrap().status();
+    }
+    let answer = health.check(about("")).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    other.node.stop().await;
     server.node.stop().await;
 }
 

@@ -412,6 +412,12 @@ impl World for SimWorld {
         self.member_places()
     }
 
+    fn is_settled(&self) -> BoxFuture<'_, bool> {
+        let known = self.cluster.leader().and_then(|leader| self.cluster.members(leader));
+        let votes = known.is_some_and(|known| !known.is_joint && known.voters().count() == self.member_places().len());
+        Box::pin(async move { votes })
+    }
+
     fn zone(&self, node: NodeIndex) -> String {
         self.state.lock().machines[node].zone.clone()
     }
