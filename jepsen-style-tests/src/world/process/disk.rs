@@ -6,6 +6,9 @@
 //! system go on, goes, and the kernel unmounts. Nothing is left on the machine, and tests do not see one another's
 //! mounts.
 //!
+//! A signal to the whole group, as Ctrl-C and `timeout` send it, does not end the child: it would leave the file
+//! system frozen for ever, and with it whoever waits for it.
+//!
 //! - *Frozen* is the kernel's own freezing of a file system (`fsfreeze`): whoever writes or syncs waits.
 //! - *Power loss* is ext4's own shutdown without writing its journal back: what was not synced is gone, every further
 //!   write fails with EIO, and the next mount recovers from the journal, as after a real one.
@@ -26,6 +29,7 @@ const FILLING: &str = "filling";
 /// Shut down: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_DEFAULT (0) or _NOLOGFLUSH (2), of the kernel's
 /// uapi/linux/ext4.h.
 const HOLDER: &str = r#"
+trap "" HUP INT TERM
 mount -o loop "$0" "$1" && echo mounted || exit 1
 shut_down='$how = pack("L", $ARGV[1]); open(F, "<", $ARGV[0]) && defined(ioctl(F, 0x8004587d, $how)) || exit 1'
 while read -r word; do
