@@ -10,8 +10,8 @@
 //!   bin/differential   the same random requests to an etcd and to Holdfast, every answer compared
 //!   history         what clients did and were told · checker  what must be true of it, one property a file
 //!   failover        `jepsen failover`: how long nobody can write when something happens to the leader, beside etcd
-//!   bin/jepsen      `jepsen check FILE...`: judges anyone's history
-//!   tests/process   real processes, real files, real etcdctl
+//!   bin/jepsen      `jepsen check FILE...` judges anyone's history, `jepsen run` makes runs over real processes
+//!   tests/          one folder a subject: kill, operator, membership, locks, tls, etcdctl ...
 //! ```
 //!
 //! The simulator exists only with `--cfg madsim`; see `docs/TESTING.md`.

@@ -4,7 +4,7 @@
 //!   8  admin        health, metrics
 //!      gateway      the same API as JSON over HTTP
 //!   7  api          one gRPC service, one file; one gate; one map of errors
-//!   6  ops          propose, read, renew, change members
+//!   6  ops backup   propose, read, renew, change members; the state as a file of etcd's
 //!   5  raft         openraft over our log, our state and our wire
 //!   4  state watch  commands become effects; effects become events
 //!   3  mvcc lease auth   keys with a history; leases; users, roles, tokens

@@ -106,9 +106,12 @@ impl Audit {
     pub fn record(&self, record: Record) {
         let Some(queue) = &self.queue else { return };
         let has_room = record.kind == Kind::Act || queue.lines.capacity() > WAITING_MAX / 2;
+        if !has_room {
+            queue.lost.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
         let lost = queue.lost.swap(0, Ordering::AcqRel);
-        let line = line_of(record, &queue.member, lost);
-        if !has_room || queue.lines.try_send(line).is_err() {
+        if queue.lines.try_send(line_of(record, &queue.member, lost)).is_err() {
             queue.lost.fetch_add(lost + 1, Ordering::AcqRel);
         }
     }

@@ -170,8 +170,11 @@ impl Recipes {
 
     /// Takes a place at the end of the queue, or finds the one that the session has.
     async fn enter(&self, candidate: &Candidate, call: Call) -> Result<Entered, Status> {
-        let lease = self.lease_of(candidate.lease, call.clone()).await?;
         let queue = Bytes::from(queue::of_name(&candidate.name));
+        // etcd's recipe reads the queue as it enters, so whoever waits needs the permission to. To read it in apply
+        // would cost a walk over the whole queue on every member, for an answer that nobody looks at.
+        self.gate.authority().permit(&call.caller, &[Need::Read(queue::range(&queue))], call.deadline).await?;
+        let lease = self.lease_of(candidate.lease, call.clone()).await?;
         let key = Bytes::from(queue::place(&queue, lease));
         let put = PutRequest {
             key: key.clone(),
@@ -180,10 +183,7 @@ impl Recipes {
             ..PutRequest::default()
         };
         let look = RangeRequest { key: key.clone(), ..RangeRequest::default() };
-        // As etcd's recipe does; it is by this that whoever waits needs the permission to read the queue.
-        let oldest = Op::RequestRange(oldest_of(&queue));
-        let txn =
-            when_created(&key, Revision(0), [Op::RequestPut(put), oldest.clone()], [Op::RequestRange(look), oldest]);
+        let txn = when_created(&key, Revision(0), Op::RequestPut(put), Some(Op::RequestRange(look)));
         let mut is_uncertain = false;
         let answered = loop {
             match self.kv.answer_txn(txn.clone(), Ok(None), call.clone()).await {
@@ -237,7 +237,7 @@ impl Recipes {
 
     /// Does one thing if the key is still the one that was created then.
     pub async fn when_held(&self, key: &Bytes, created: Revision, op: Op, call: Call) -> Result<TxnResponse, Status> {
-        self.kv.answer_txn(when_created(key, created, [op], []), Ok(None), call).await
+        self.kv.answer_txn(when_created(key, created, op, None), Ok(None), call).await
     }
 
     /// The lease that was named, or a new one.
@@ -258,7 +258,7 @@ impl Recipes {
             Made::Lease => self.revoke(entered.lease, call).await,
             Made::Key => {
                 let delete = Op::RequestDeleteRange(DeleteRangeRequest { key: key.clone(), ..Default::default() });
-                let txn = when_created(&key, created, [delete], []);
+                let txn = when_created(&key, created, delete, None);
                 retry(until, || self.kv.answer_txn(txn.clone(), Ok(None), call.clone())).await;
             }
         }
@@ -273,7 +273,10 @@ impl Recipes {
 
     /// The holder of a lock or an election: the oldest key of its queue.
     pub async fn holder(&self, name: &[u8], call: Call) -> Result<RangeResponse, Status> {
-        self.kv.answer_range(oldest_of(&queue::of_name(name)), call).await
+        let (key, range_end) = queue::range(&queue::of_name(name)).into_wire();
+        let (sort_target, sort_order) = (SortTarget::Create as i32, SortOrder::Ascend as i32);
+        let request = RangeRequest { key, range_end, limit: 1, sort_target, sort_order, ..RangeRequest::default() };
+        self.kv.answer_range(request, call).await
     }
 
     pub async fn delete(&self, key: Bytes, call: Call) -> Result<Option<ResponseHeader>, Status> {
@@ -304,19 +307,7 @@ async fn passing(until: Option<Deadline>) {
     }
 }
 
-/// The first of a queue.
-fn oldest_of(queue: &[u8]) -> RangeRequest {
-    let (key, range_end) = queue::range(queue).into_wire();
-    let (sort_target, sort_order) = (SortTarget::Create as i32, SortOrder::Ascend as i32);
-    RangeRequest { key, range_end, limit: 1, sort_target, sort_order, ..RangeRequest::default() }
-}
-
-fn when_created<const T: usize, const E: usize>(
-    key: &Bytes,
-    created: Revision,
-    then: [Op; T],
-    otherwise: [Op; E],
-) -> TxnRequest {
+fn when_created(key: &Bytes, created: Revision, then: Op, otherwise: Option<Op>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
         target: CompareTarget::Create as i32,
@@ -325,8 +316,7 @@ fn when_created<const T: usize, const E: usize>(
         target_union: Some(TargetUnion::CreateRevision(created.0)),
     };
     let op = |op| RequestOp { request: Some(op) };
-    let (success, failure) = (then.into_iter().map(op).collect(), otherwise.into_iter().map(op).collect());
-    TxnRequest { compare: vec![compare], success, failure }
+    TxnRequest { compare: vec![compare], success: vec![op(then)], failure: otherwise.into_iter().map(op).collect() }
 }
 
 /// The key that was there already: the first that the transaction read, if it did not make one.

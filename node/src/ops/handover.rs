@@ -110,7 +110,7 @@ impl Ops {
             // Not waited for: this member's own Raft may hear of its successor only when the disk answers again.
             self.replica().transfer_to(successor).await?;
         } else {
-            tracing::warn!(?asked, last_index, "no member that answers has a better disk");
+            tracing::warn!(?asked, last_index, "no member's disk is better: this member goes on leading");
         }
         Ok(successor)
     }

@@ -79,7 +79,8 @@ pub async fn run(ops: Ops) {
 async fn hand_over(ops: Ops) {
     match ops.hand_over_from_slow_disk().await {
         Ok(Some(to)) => tracing::warn!(%to, "leadership goes to a member whose disk answers"),
-        Ok(None) => tracing::warn!("no member's disk is better: this member goes on leading"),
+        // Why is said where the members were asked.
+        Ok(None) => {}
         Err(error) => tracing::warn!(%error, "leadership could not be handed over"),
     }
 }
