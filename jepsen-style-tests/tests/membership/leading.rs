@@ -4,8 +4,17 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use holdfast_jepsen::world::process::{Cluster, NodeIndex, Shape};
+use futures::StreamExt as _;
+use holdfast_jepsen::world::process::{Cluster, NodeIndex, PATIENCE, Shape, until};
+use holdfast_node::rt;
+use holdfast_proto::etcdserverpb::watch_client::WatchClient;
+use holdfast_proto::etcdserverpb::watch_request::RequestUnion;
+use holdfast_proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
+use holdfast_proto::health::HealthCheckRequest;
+use holdfast_proto::health::health_check_response::ServingStatus;
+use holdfast_proto::health::health_client::HealthClient;
 
 /// A segment is 64 MiB, most of it zeros. What the story wrote lies right behind 1 MiB of identifiers.
 const WRITTEN_BYTES_MAX: u64 = 2 << 20;
@@ -65,4 +74,48 @@ pub async fn not_to_a_rotten_log() {
     assert!(!cluster.said(leader).contains(&hands_over_to(id)), "{}", cluster.said(leader));
     assert_ne!(cluster.wait_leader(Some(leader)).await, rotten);
     cluster.client().put("still", "x").await.expect("a quorum of the two that are left");
+}
+
+/// A watch of a client that wants to be sent away when there is no leader.
+fn demanding_watch() -> tonic::Request<impl futures::Stream<Item = WatchRequest> + Send + 'static> {
+    let create = RequestUnion::CreateRequest(WatchCreateRequest { key: "x".into(), ..WatchCreateRequest::default() });
+    let once = futures::stream::iter([WatchRequest { request_union: Some(create) }]);
+    let mut request = tonic::Request::new(once.chain(futures::stream::pending()));
+    request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
+    request
+}
+
+async fn says(channel: &rt::Channel) -> Result<ServingStatus, String> {
+    let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    asked.map(|answer| answer.into_inner().status()).map_err(|status| status.to_string())
+}
+
+/// A leader that no quorum answers cannot tell whether it was replaced: clients are sent to others, as by etcd.
+pub async fn without_a_quorum() {
+    let mut cluster = Cluster::start(&Shape::holdfast(3)).await;
+    let leader = cluster.wait_leader(None).await;
+    let channel = rt::connect(&cluster.endpoint(leader), &rt::PeerTls::default()).expect("a well-formed URL");
+    let saying = |wanted| {
+        let channel = &channel;
+        until(PATIENCE, "the leader's word about its health", move || async move {
+            let said = says(channel).await;
+            if said == Ok(wanted) { Ok(()) } else { Err(format!("{said:?}, not {wanted:?}")) }
+        })
+    };
+    saying(ServingStatus::Serving).await;
+    let watch = WatchClient::new(channel.clone()).watch(demanding_watch()).await.expect("a leader is there");
+    let mut watch = watch.into_inner();
+    assert!(watch.next().await.expect("an answer").expect("the watch is created").created);
+
+    let others: Vec<NodeIndex> = (0..3).filter(|node| *node != leader).collect();
+    others.iter().for_each(|node| cluster.pause(*node));
+    saying(ServingStatus::NotServing).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("the watch is ended");
+    let status = ended.expect("a reason").expect_err("no event");
+    assert_eq!(status.message(), "etcdserver: no leader");
+    let refused = WatchClient::new(channel.clone()).watch(demanding_watch()).await.expect_err("there is no leader");
+    assert_eq!(refused.message(), "etcdserver: no leader");
+
+    others.iter().for_each(|node| cluster.resume(*node));
+    saying(ServingStatus::Serving).await;
 }

@@ -20,6 +20,11 @@ async fn leadership_goes_to_no_member_with_a_rotten_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_quorum_sends_clients_away() {
+    leading::without_a_quorum().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_member_grows_to_two_and_is_answered_at_once() {
     growing::one_to_two().await;
 }

@@ -18,7 +18,7 @@ pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
     };
     Ok(Facts {
         has_leader: standing.leader.is_some(),
-        is_leader: standing.leads,
+        is_leader: standing.leads && standing.leader.is_some(),
         is_learner: members.get(ops.me()).is_some_and(crate::raft::MemberView::is_learner),
         state: state.name(),
         term: standing.term,

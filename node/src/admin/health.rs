@@ -11,6 +11,9 @@ use super::checks::{Check, alarms_on};
 use super::query::Query;
 use crate::ops::Ops;
 
+/// etcd's words.
+const NO_LEADER: &str = "RAFT NO LEADER";
+
 /// What one check gave.
 struct Checked {
     check: Check,
@@ -33,6 +36,17 @@ pub async fn classic(State(admin): State<Admin>, RawQuery(raw): RawQuery) -> Res
     }
 }
 
+/// What [`classic`] says of a node that has not started.
+pub fn no_leader() -> Response {
+    classic_answer(StatusCode::SERVICE_UNAVAILABLE, "false", NO_LEADER)
+}
+
+/// What [`ready`] says of a node that has not started.
+pub fn not_started(why: &str) -> Response {
+    let body = format!("[-]started failed: {why}\nreadyz check failed\n");
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
+
 fn classic_answer(code: StatusCode, health: &str, reason: &str) -> Response {
     let body = serde_json::json!({ "health": health, "reason": reason });
     (code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body.to_string()).into_response()
@@ -50,8 +64,8 @@ async fn why_unhealthy(ops: &Ops, query: &Query) -> Option<String> {
     if query.serializable {
         return Check::SerializableRead.run(ops).await.err().map(|error| format!("RANGE ERROR:{error}"));
     }
-    if ops.replica().leader().is_none() {
-        return Some("RAFT NO LEADER".to_owned());
+    if ops.replica().leader_in_touch().is_none() {
+        return Some(NO_LEADER.to_owned());
     }
     Check::LinearizableRead.run(ops).await.err().map(|error| format!("RANGE ERROR:{error}"))
 }

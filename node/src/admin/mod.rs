@@ -44,6 +44,15 @@ pub fn routes(ops: &Ops, metrics: &Metrics) -> Router {
         .with_state(admin)
 }
 
+/// Before there is a node to ask: it lives, and no client should be sent here. `why` is for whoever reads it.
+pub fn unready_routes(why: &'static str) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(async move || health::not_started(why)))
+        .route("/health", get(async || health::no_leader()))
+        .route("/version", get(show_version))
+}
+
 /// What the peer port answers.
 pub fn peer_routes(ops: &Ops, metrics: &Metrics) -> Router {
     few_routes().with_state(Admin { ops: ops.clone(), metrics: metrics.clone() })

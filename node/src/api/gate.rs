@@ -308,7 +308,7 @@ impl Rpc {
     }
 
     fn require_leader_now(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        if requires_leader(metadata) && self.gate.inner.ops.replica().leader().is_none() {
+        if requires_leader(metadata) && self.gate.inner.ops.replica().leader_in_touch().is_none() {
             return Err(status::no_leader());
         }
         Ok(())

@@ -56,7 +56,11 @@ fn serving(ops: &Ops) -> ServingStatus {
         NodeState::Ok | NodeState::ReadOnlySpace => true,
         NodeState::RepairingLog { .. } | NodeState::StalledDisk => false,
     };
-    if is_whole && ops.replica().leader().is_some() { ServingStatus::Serving } else { ServingStatus::NotServing }
+    if is_whole && ops.replica().leader_in_touch().is_some() {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
 }
 
 fn saying(status: ServingStatus) -> HealthCheckResponse {

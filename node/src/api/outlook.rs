@@ -66,25 +66,19 @@ fn is_learner(ops: &Ops) -> bool {
 
 async fn run(ops: Ops, is_learner_now: Arc<AtomicBool>, led: rt::watch::Sender<bool>, patience: Duration) {
     let mut standing = ops.replica().watch_standing();
+    let mut leaderless_since = None;
     loop {
         is_learner_now.store(is_learner(&ops), Ordering::Relaxed);
-        let has_leader = ops.replica().leader().is_some();
-        if has_leader {
-            led.send_if_modified(|led| !std::mem::replace(led, true));
-        }
-        let changed = if has_leader {
-            ops.replica().changed(&mut standing).await
+        let is_led = if ops.replica().leader_in_touch().is_some() {
+            leaderless_since = None;
+            true
         } else {
-            let mut changed = Box::pin(ops.replica().changed(&mut standing));
-            match rt::timeout(patience, &mut changed).await {
-                Ok(changed) => changed,
-                Err(_elapsed) => {
-                    led.send_if_modified(|led| std::mem::replace(led, false));
-                    changed.await
-                }
-            }
+            rt::since(*leaderless_since.get_or_insert_with(rt::now)) < patience
         };
-        if changed.is_err() {
+        // Once it was too long, only a leader ends it.
+        led.send_if_modified(|led| is_led != std::mem::replace(led, is_led));
+        // That a quorum does not answer its leader any more is no change of standing: it is looked for.
+        if let Ok(Err(_raft_has_stopped)) = rt::timeout(patience / 4, ops.replica().changed(&mut standing)).await {
             return;
         }
     }

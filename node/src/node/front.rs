@@ -17,7 +17,8 @@ use crate::raft::{Founding, Incarnation};
 use crate::rt;
 use crate::types::MemberId;
 
-const STARTING: &str = "etcdserver: no leader: this member waits for the other founders";
+/// A founder waits for the others, or the node is being opened; its log says which.
+pub const STARTING: &str = "etcdserver: no leader: this member has not started yet, its log says what it waits for";
 
 /// Routes that are exchanged for others while they are served. Clones share them.
 #[derive(Clone)]
@@ -63,7 +64,7 @@ pub fn waiting_peer(founding: Arc<Founding>, identity: &Identity) -> axum::Route
 }
 
 /// A refusal in the asker's words.
-async fn not_yet(request: HttpRequest) -> HttpResponse {
+pub async fn not_yet(request: HttpRequest) -> HttpResponse {
     let content_type = request.headers().get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if content_type.starts_with(b"application/grpc") {
         return refused().into_http();
@@ -71,7 +72,7 @@ async fn not_yet(request: HttpRequest) -> HttpResponse {
     (http::StatusCode::SERVICE_UNAVAILABLE, format!("{STARTING}\n")).into_response()
 }
 
-fn refused() -> Status {
+pub fn refused() -> Status {
     Status::unavailable(STARTING)
 }
 

@@ -20,6 +20,7 @@ mod identity;
 mod opening;
 mod serving;
 mod tokens;
+mod unready;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use crate::{admin, api, gateway};
 use front::Front;
 use opening::{OpenedAll, Who, open_all, who_am_i};
 use serving::{Listeners, Served, Serving, own_hosts};
+use unready::Unready;
 
 /// How long a stopping node may take to hand leadership over.
 const HAND_OVER_MS: u64 = 2_000;
@@ -76,6 +78,7 @@ impl Node {
         let locks = opening::lock_directories(&settings, &io).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
+        let unready = Unready::serve(&listeners).map_err(StartError::Ports)?;
         // The peer port is served before anything is open: founders ask one another before they start.
         let front = Front::closed();
         let mut peer_port = Serving::default();
@@ -122,10 +125,12 @@ impl Node {
         {
             ops.replica().initialize(first_members).await?;
         }
+        let routes = api::with_http(grpc, http);
+        unready.end(&routes);
         let mut clients = Serving::default();
         clients.add_all(listeners.metrics, &Routes::from(admin));
         let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        clients.add_all(listeners.client, &api::with_http(grpc, http));
+        clients.add_all(listeners.client, &routes);
         let (say_ready, ready) = rt::watch::channel(false);
         rt::spawn(publish(ops.clone(), settings, say_ready));
         let (clients, peers) = (clients.started(), peer_port.started());

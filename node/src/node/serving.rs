@@ -1,4 +1,4 @@
-//! Ports: taken before anything is opened, served when everything is.
+//! Ports: taken before anything is opened; until everything is, they say so (`unready.rs`).
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -45,12 +45,17 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes no more calls, and waits a while for those under way.
-    pub async fn stop(&self, drain: Duration) {
+    /// Takes no more calls. Those under way go on.
+    pub fn end(&self) {
         for stop in std::mem::take(&mut *self.stops.lock()) {
             // A server that has ended already needs no word.
             let _ended = stop.send(());
         }
+    }
+
+    /// Takes no more calls, and waits a while for those under way.
+    pub async fn stop(&self, drain: Duration) {
+        self.end();
         // What is still open after that ends with the process.
         let _some_left = rt::timeout(drain, self.done.clone()).await;
     }

@@ -149,6 +149,7 @@ pub enum ReadIndexError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub term: u64,
+    /// As [`Replica::leader_in_touch`].
     pub leader: Option<MemberId>,
     pub leads: bool,
     pub last_log_index: u64,
@@ -360,7 +361,7 @@ impl Replica {
         let index_of = |id: &Option<types::RaftLogId>| id.as_ref().map_or(0, |id| id.index);
         Standing {
             term: metrics.current_term,
-            leader: metrics.current_leader.map(MemberId),
+            leader: self.in_touch(&metrics),
             leads: metrics.state == ServerState::Leader,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index_of(&metrics.local_committed),
@@ -377,6 +378,19 @@ impl Replica {
 
     pub fn leader(&self) -> Option<MemberId> {
         self.raft.server_metrics().borrow_watched().current_leader.map(MemberId)
+    }
+
+    /// The leader, unless that is this member and no quorum has answered it for as long as followers are patient:
+    /// somebody else may lead by now, and whoever asks here had better ask there. (etcd's leader steps down then.)
+    pub fn leader_in_touch(&self) -> Option<MemberId> {
+        self.in_touch(&self.raft.metrics().borrow_watched())
+    }
+
+    fn in_touch(&self, metrics: &openraft::RaftMetrics<TypeConfig>) -> Option<MemberId> {
+        let is_alone = || metrics.membership_config.membership().voter_ids().all(|id| id == metrics.id);
+        let is_answered = || metrics.last_quorum_acked.is_some_and(|acked| rt::since(*acked) < self.patience);
+        let stands = metrics.state != ServerState::Leader || is_answered() || is_alone();
+        metrics.current_leader.map(MemberId).filter(|_| stands)
     }
 
     pub fn leads(&self) -> bool {

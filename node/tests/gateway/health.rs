@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use holdfast_node::rt;
+use holdfast_proto::etcdserverpb::PutRequest;
+use holdfast_proto::etcdserverpb::kv_client::KvClient;
 use holdfast_proto::health::HealthCheckRequest;
 use holdfast_proto::health::health_check_response::ServingStatus;
 use holdfast_proto::health::health_client::HealthClient;
+use tokio::sync::oneshot;
 use tonic::Code;
 use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::server::{self, Server};
+use crate::web::Web;
 
 fn channel(server: &Server) -> rt::Channel {
-    rt::connect(&format!("http://{}", server.web.address), &rt::PeerTls::default()).unwrap()
+    channel_to(&server.web)
+}
+
+fn channel_to(web: &Web) -> rt::Channel {
+    rt::connect(&format!("http://{}", web.address), &rt::PeerTls::default()).unwrap()
 }
 
 fn about(service: &str) -> HealthCheckRequest {
@@ -40,22 +48,56 @@ async fn a_ready_node_serves_each_of_its_services() {
     assert_eq!(all.next().await.unwrap().unwrap_err().message(), "etcdserver: server stopped");
 }
 
+/// What the client port of a founder that waits says, until it is told to go on.
+async fn look_at_a_waiting_founder(web: &Web, go_on: oneshot::Sender<()>) {
+    server::wait_well(web, "/livez").await;
+    let ready = web.ask("GET", "/readyz", &[], "").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.starts_with("[-]started failed: etcdserver: no leader"), "{}", ready.body);
+    let classic = web.ask("GET", "/health", &[], "").await;
+    assert_eq!((classic.status, classic.body.as_str()), (503, r#"{"health":"false","reason":"RAFT NO LEADER"}"#));
+    assert_eq!(web.ask("GET", "/version", &[], "").await.status, 200);
+
+    let mut health = HealthClient::new(channel_to(web));
+    assert_eq!(health.check(about("")).await.unwrap().into_inner().status(), ServingStatus::NotServing);
+    let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+
+    // Whoever is a little early waits a little.
+    let mut kv = KvClient::new(channel_to(web));
+    let mut early = Box::pin(kv.put(PutRequest { key: b"early".as_slice().into(), ..PutRequest::default() }));
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut early).await.is_err());
+    go_on.send(()).unwrap();
+    if let Err(status) = early.await {
+        // On a machine that is short of time.
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+    assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
+    while watch.next().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    assert_eq!(health.check(about("")).await.unwrap().into_inner().status(), ServingStatus::Serving);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_serves_when_it_has_a_leader() {
-    // Neither of two founders can lead alone.
+async fn a_founder_that_waits_says_so() {
+    // Neither of two founders can start alone.
     let urls = [server::free_address(), server::free_address()].map(|address| format!("http://{address}"));
     let members = format!("default={},other={}", urls[0], urls[1]);
-    let one = [("listen-peer-urls", urls[0].as_str()), ("initial-cluster", members.as_str())];
+    let web = Web { address: server::free_address() };
+    let client = format!("http://{}", web.address);
+    let one = [
+        ("listen-peer-urls", urls[0].as_str()),
+        ("initial-cluster", members.as_str()),
+        ("listen-client-urls", client.as_str()),
+    ];
     let two = [("name", "other"), ("listen-peer-urls", urls[1].as_str()), ("initial-cluster", members.as_str())];
-    let (server, other) = tokio::join!(server::start_unready(&one), server::start_unready(&two));
-    let mut health = HealthClient::new(channel(&server));
-    let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
-    let mut seen = watch.next().await.unwrap().unwrap().status();
-    while seen != ServingStatus::Serving {
-        seen = watch.next().await.unwrap().unwrap().status();
-    }
-    let answer = health.check(about("")).await.unwrap().into_inner();
-    assert_eq!(answer.status(), ServingStatus::Serving);
+    let (go_on, seen) = oneshot::channel();
+    let other = async {
+        seen.await.expect("the waiting founder was looked at");
+        server::start_unready(&two).await
+    };
+    let look = look_at_a_waiting_founder(&web, go_on);
+    let (server, other, ()) = tokio::join!(server::start_unready(&one), other, look);
     other.node.stop().await;
     server.node.stop().await;
 }

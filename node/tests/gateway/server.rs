@@ -86,7 +86,7 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-async fn wait_well(web: &Web, probe: &str) {
+pub async fn wait_well(web: &Web, probe: &str) {
     let begun = Instant::now();
     loop {
         if web.try_ask("GET", probe, &[], "").await.is_some_and(|answer| answer.status == 200) {

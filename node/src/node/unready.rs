@@ -1,0 +1,107 @@
+//! What the client ports answer before the node is open: it lives, and it is not ready.
+//!
+//! A founder may wait for the others for long, and a large log takes a while to be read. Probes must not time out over
+//! that, and a load balancer must hear that this is not the member to send clients to. Whoever comes with anything else
+//! is a little early, and waits a little, as at a port that nobody serves yet.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::extract::{Request as HttpRequest, State};
+use axum::response::{IntoResponse, Response as HttpResponse};
+use futures::Stream;
+use holdfast_proto::health::health_check_response::ServingStatus;
+use holdfast_proto::health::health_server::{Health, HealthServer};
+use holdfast_proto::health::{HealthCheckRequest, HealthCheckResponse};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tower::ServiceExt as _;
+
+use super::front::{STARTING, not_yet, refused};
+use super::serving::{Listeners, Served, Serving};
+use crate::admin;
+use crate::rt;
+use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
+
+/// How long a request may wait for the node to be open.
+const EARLY_MAX: Duration = Duration::from_secs(5);
+
+/// What the node will answer with; nothing before it is open.
+type Opened = Option<axum::Router>;
+
+/// Serves on copies of the client ports until the node serves them itself.
+pub struct Unready {
+    served: Served,
+    opened: rt::watch::Sender<Opened>,
+}
+
+impl Unready {
+    pub fn serve(listeners: &Listeners) -> std::io::Result<Self> {
+        let (opened, seen) = rt::watch::channel(None);
+        let health = HealthServer::new(UnreadyHealth { opened: seen.clone() });
+        let early = axum::Router::new().fallback(wait_for_the_node).with_state(seen);
+        let probes = admin::unready_routes(STARTING);
+        let client = Routes::new(health).prepare().into_axum_router().merge(probes.clone()).fallback_service(early);
+        let mut serving = Serving::default();
+        serving.add_all(again(&listeners.client)?, &Routes::from(client));
+        serving.add_all(again(&listeners.metrics)?, &Routes::from(probes.fallback(not_yet)));
+        Ok(Self { served: serving.started(), opened })
+    }
+
+    /// Takes no more connections. Who waits is answered by `routes`.
+    pub fn end(self, routes: &Routes) {
+        // Perhaps nobody came.
+        let _nobody_waits = self.opened.send(Some(routes.clone().prepare().into_axum_router()));
+        self.served.end();
+    }
+}
+
+fn again(listeners: &[rt::BoundListener]) -> std::io::Result<Vec<rt::BoundListener>> {
+    listeners.iter().map(rt::BoundListener::again).collect()
+}
+
+async fn wait_for_the_node(State(opened): State<rt::watch::Receiver<Opened>>, request: HttpRequest) -> HttpResponse {
+    match rt::timeout(EARLY_MAX, open(opened)).await {
+        Ok(Some(routes)) => routes.oneshot(request).await.into_response(),
+        // It takes longer, or it failed to start.
+        Ok(None) | Err(_) => not_yet(request).await,
+    }
+}
+
+/// Resolves when the node is open; to nothing if it will never be.
+async fn open(mut opened: rt::watch::Receiver<Opened>) -> Opened {
+    loop {
+        let routes = opened.borrow_and_update().clone();
+        if routes.is_some() || opened.changed().await.is_err() {
+            return routes;
+        }
+    }
+}
+
+struct UnreadyHealth {
+    opened: rt::watch::Receiver<Opened>,
+}
+
+fn not_serving() -> HealthCheckResponse {
+    HealthCheckResponse { status: ServingStatus::NotServing.into() }
+}
+
+#[tonic::async_trait]
+impl Health for UnreadyHealth {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(not_serving()))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    /// Whoever watches asks again when this ends, and is answered by the node.
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let opened = self.opened.clone();
+        let answers = async_stream::stream! {
+            yield Ok(not_serving());
+            let _now_or_never = open(opened).await;
+            yield Err(refused());
+        };
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
