@@ -56,7 +56,8 @@ impl Check {
                 if is_learner { Err("this member is a learner".to_owned()) } else { Ok(()) }
             }
             Check::Published => {
-                let is_known = ops.members().get(ops.me()).is_some_and(|me| !me.member.client_urls.is_empty());
+                let agreed = ops.agreed_members().map_err(|error| error.to_string())?;
+                let is_known = agreed.get(ops.me()).is_some_and(|me| !me.member.client_urls.is_empty());
                 if is_known {
                     Ok(())
                 } else {

@@ -72,7 +72,7 @@ impl ClusterService {
 
     async fn answer_update(&self, request: MemberUpdateRequest, call: Call) -> Result<MemberUpdateResponse, Status> {
         // As in etcd, what is wrong with the URLs of nobody does not matter.
-        let known = self.gate.ops().members();
+        let known = self.gate.ops().agreed_members()?;
         let is_member = known.get(MemberId(request.id)).is_some();
         let peer_urls =
             peer_urls(request.peer_ur_ls).map_err(|bad| if is_member { bad } else { status::member_not_found() })?;
@@ -89,7 +89,8 @@ impl ClusterService {
         if request.linearizable {
             self.gate.read_barrier(&call).await?;
         }
-        let members = members_to_wire(&self.gate.ops().members());
+        // Not what Raft counts with: a change that is not committed yet may be taken back.
+        let members = members_to_wire(&self.gate.ops().agreed_members()?);
         Ok(MemberListResponse { header: self.header(), members })
     }
 

@@ -38,8 +38,8 @@ impl PeerService {
         Ok(Deadline::after(said.unwrap_or(usual).min(DEADLINE_MAX)))
     }
 
-    fn members(&self) -> Vec<WireMember> {
-        let members = self.ops.members();
+    fn members(&self) -> Result<Vec<WireMember>, Status> {
+        let members = self.ops.agreed_members()?;
         let to_wire = |view: &crate::raft::MemberView| WireMember {
             id: view.id.0,
             name: view.member.name.clone(),
@@ -47,13 +47,13 @@ impl PeerService {
             client_ur_ls: view.member.client_urls.clone(),
             is_learner: view.is_learner(),
         };
-        members.members.iter().map(to_wire).collect()
+        Ok(members.members.iter().map(to_wire).collect())
     }
 
     /// The name of the refusal, empty if the change was made.
     async fn change(&self, change: Change) -> Result<&'static str, Status> {
         match self.ops.change_members_here(change_from_wire(change)).await {
-            Ok(_members) => Ok(""),
+            Ok(()) => Ok(""),
             Err(OpsError::Member(refusal)) => Ok(refusal_name(&refusal)),
             Err(OpsError::NotLeader { leader }) => Ok(refusal_name(&MemberRefusal::NotLeader { leader })),
             Err(error) => Err(error.into()),
@@ -116,7 +116,7 @@ impl Peer for PeerService {
         let change =
             request.change.ok_or_else(|| Status::invalid_argument("holdfast: a change that changes nothing"))?;
         let refusal = self.change(change).await?.to_owned();
-        Ok(Response::new(peer::ChangeMembersResponse { refusal, members: self.members() }))
+        Ok(Response::new(peer::ChangeMembersResponse { refusal, members: self.members()? }))
     }
 
     async fn hello(&self, request: Request<peer::HelloRequest>) -> Result<Response<peer::HelloResponse>, Status> {

@@ -11,6 +11,7 @@ use super::propose::with_timeout;
 use super::{Deadline, Ops, OpsError};
 use crate::raft::{Member, MemberChange, MemberRefusal, Members, member_from_wire, member_to_wire};
 use crate::rt;
+use crate::state;
 use crate::types::MemberId;
 
 /// How soon a member without a leader looks again, when nothing tells it sooner.
@@ -21,6 +22,9 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a leader names its refusal of a founder that lost its disk.
 pub const RAN_BEFORE: &str = "ran-before";
+
+/// For how long a member that asked the leader for a change waits until it has heard of it itself.
+const HEAR_MS_MAX: u64 = 500;
 
 /// How soon the leader looks again at a change of members that is not finished.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -75,7 +79,18 @@ impl Ops {
         }
     }
 
-    /// Changes the members, here or at the leader.
+    /// The members as of the last change that was applied here: nobody takes it back. For whoever is told who belongs to
+    /// the cluster; [`Ops::members`] is for those who have to reach them and to count them.
+    pub fn agreed_members(&self) -> Result<Members, OpsError> {
+        let engine = self.store().engine();
+        match state::membership(engine.view().as_ref())? {
+            Some((_, membership)) => Ok(Members::from_wire(membership)),
+            // Nothing was applied yet. The first members are the same in each founder's log.
+            None => Ok(self.members()),
+        }
+    }
+
+    /// Changes the members, here or at the leader. Returns them, as they are agreed on.
     pub async fn change_members(&self, change: MemberChange, deadline: Deadline) -> Result<Members, OpsError> {
         self.at_leader(
             deadline,
@@ -93,18 +108,23 @@ impl Ops {
                         Err(_) => return Err(OpsError::Member(MemberRefusal::Unknown)),
                     };
                     match refusal_from_name(&answer.refusal) {
-                        None => Ok(self.members()),
+                        None => Ok(()),
                         Some(MemberRefusal::NotLeader { leader }) => Err(OpsError::NotLeader { leader }),
                         Some(refusal) => Err(OpsError::Member(refusal)),
                     }
                 }
             },
         )
-        .await
+        .await?;
+        if !self.replica().leads() {
+            // It is done, whether or not this member hears of it in time.
+            let _late = self.read_barrier(Deadline::after_ms(HEAR_MS_MAX)).await;
+        }
+        self.agreed_members()
     }
 
     /// Changes the members as the leader.
-    pub async fn change_members_here(&self, change: MemberChange) -> Result<Members, OpsError> {
+    pub async fn change_members_here(&self, change: MemberChange) -> Result<(), OpsError> {
         if !matches!(change, MemberChange::Publish(..)) {
             tracing::info!(?change, "members are to change");
         }
@@ -120,7 +140,7 @@ impl Ops {
             counter.inc();
         }
         match result {
-            Ok(members) => Ok(members),
+            Ok(()) => Ok(()),
             Err(MemberRefusal::NotLeader { leader }) => Err(OpsError::NotLeader { leader }),
             Err(refusal) => Err(OpsError::Member(refusal)),
         }
@@ -129,7 +149,9 @@ impl Ops {
     /// Tells the cluster this member's name, zone and client URLs, until it has heard.
     pub async fn publish(&self, me: Member) {
         loop {
-            let known = self.members().get(self.me()).map(|view| view.member.clone());
+            // What is not agreed on yet may be taken back, and must then be said again.
+            let agreed = self.agreed_members().unwrap_or_default();
+            let known = agreed.get(self.me()).map(|view| view.member.clone());
             if let Some(known) = known {
                 if (known.name == me.name) && (known.client_urls == me.client_urls) && (known.zone == me.zone) {
                     return;

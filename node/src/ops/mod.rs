@@ -283,6 +283,7 @@ impl Ops {
         self.inner.replica.standing()
     }
 
+    /// The members that Raft counts with now: the newest change of them may not be agreed on yet.
     pub fn members(&self) -> Members {
         self.inner.replica.members()
     }

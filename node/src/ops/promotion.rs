@@ -40,7 +40,7 @@ pub async fn run(ops: Ops) {
             }
             *looks = 0;
             match ops.change_members_here(MemberChange::Promote(id)).await {
-                Ok(_) => tracing::info!(member = %id, "a learner in sync was promoted: it votes now"),
+                Ok(()) => tracing::info!(member = %id, "a learner in sync was promoted: it votes now"),
                 Err(error) => tracing::info!(member = %id, %error, "a learner in sync was not promoted yet"),
             }
         }

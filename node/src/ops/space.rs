@@ -139,7 +139,7 @@ pub async fn run(ops: Ops) {
             (None, _) => {}
         }
         if ops.replica().leads() {
-            let members = ops.members();
+            let Ok(members) = ops.agreed_members() else { continue };
             for (gone, _) in raised.iter().filter(|(id, by)| *by == RaisedBy::Member && members.get(*id).is_none()) {
                 ops.end_space_alarm(*gone, "its member is gone").await;
             }

@@ -47,7 +47,11 @@ pub struct ZoneShare {
 impl Ops {
     /// Answers "who are you?". A founder that asks says who it is; what was heard of it goes into the answer.
     pub async fn hello_to(&self, asks: peer::HelloRequest) -> peer::HelloResponse {
-        let mut answer = self.hello();
+        // Who wants to join takes over the id that stands here: it must be one that nobody takes back. A founder is
+        // refused for whatever this member's log knows of it.
+        let members =
+            if asks.founder == 0 { self.agreed_members().unwrap_or_default() } else { self.members() };
+        let mut answer = self.hello(&members);
         if asks.founder != 0 {
             let founding = Arc::clone(&self.inner.founding);
             let hear = move || founding.hear(MemberId(asks.founder), Incarnation(asks.incarnation));
@@ -62,9 +66,8 @@ impl Ops {
         answer
     }
 
-    fn hello(&self) -> peer::HelloResponse {
+    fn hello(&self, members: &Members) -> peer::HelloResponse {
         let standing = self.standing();
-        let members = self.members();
         peer::HelloResponse {
             cluster_id: self.peers().cluster().0,
             member_id: self.me().0,
@@ -111,7 +114,7 @@ impl Ops {
 
     pub(super) async fn ask(&self, id: MemberId, deadline: Deadline) -> Option<peer::HelloResponse> {
         if id == self.me() {
-            return Some(self.hello());
+            return Some(self.hello(&self.members()));
         }
         let mut client = self.client_of(id).ok()?;
         let call = client.hello(with_timeout(peer::HelloRequest::default(), deadline));

@@ -9,11 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_proto::peer;
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 
 use super::Replica;
 use super::types::{Member, RaftMembership, TypeConfig};
+use super::wire::member_from_wire;
 use crate::rt;
 use crate::rt::watch::WatchReceiver as _;
 use crate::types::MemberId;
@@ -56,6 +58,17 @@ impl Members {
             votes: voters.contains(id),
         });
         Self { members: members.collect(), is_joint: membership.get_joint_config().len() > 1 }
+    }
+
+    /// As the state keeps them: of the last membership entry that was applied.
+    pub fn from_wire(wire: peer::Membership) -> Self {
+        let votes = |id: u64| wire.configs.iter().any(|set| set.member_ids.contains(&id));
+        let view = |info: &peer::MemberInfo| MemberView {
+            id: MemberId(info.id),
+            member: member_from_wire(info.clone()),
+            votes: votes(info.id),
+        };
+        Self { members: wire.members.iter().map(view).collect(), is_joint: wire.configs.len() > 1 }
     }
 
     pub fn get(&self, id: MemberId) -> Option<&MemberView> {
@@ -150,9 +163,21 @@ pub enum MemberRefusal {
 const READY_LAG_PERCENT: u64 = 90;
 
 impl Replica {
-    /// The members as of the newest membership entry in this member's log.
+    /// The members as of the newest membership entry in this member's log, which Raft counts with from the moment it is
+    /// there. As long as it is not committed, the next leader may take it back.
     pub fn members(&self) -> Members {
         Members::of(self.raft.server_metrics().borrow_watched().membership_config.membership())
+    }
+
+    /// ... if that entry is applied here, and so can never be taken back.
+    fn members_to_change(&self) -> Result<Members, MemberRefusal> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let newest = metrics.membership_config.log_id().as_ref().map_or(0, |newest| newest.index);
+        if newest > self.applied().index {
+            return Err(MemberRefusal::InProgress);
+        }
+        Ok(Members::of(metrics.membership_config.membership()))
     }
 
     /// How far each member's log is known to match ours. Only the leader knows.
@@ -163,9 +188,14 @@ impl Replica {
         progress.map(|(id, matched)| (MemberId(*id), matched.as_ref().map_or(0, |matched| matched.index))).collect()
     }
 
-    /// Carries a change out. Only the leader can.
-    pub async fn change_members(&self, change: MemberChange, learners_max: usize) -> Result<Members, MemberRefusal> {
-        let members = self.members();
+    /// Carries a change out, to its end: it is applied here then. Only the leader can. What is refused, and what is
+    /// found to be so already, is decided by members that are agreed on.
+    pub async fn change_members(&self, change: MemberChange, learners_max: usize) -> Result<(), MemberRefusal> {
+        if !self.leads() {
+            // What follows knows only a leader.
+            return Err(MemberRefusal::NotLeader { leader: self.leader() });
+        }
+        let members = self.members_to_change()?;
         let _changing = self.changing.begin();
         match change {
             MemberChange::AddVoter(id, member) => {
@@ -225,7 +255,7 @@ impl Replica {
                 }
             }
         }
-        Ok(self.members())
+        Ok(())
     }
 
     pub(super) async fn propose(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberRefusal> {
@@ -351,6 +381,19 @@ mod tests {
         assert_eq!(refuse_another_life(&ran(7, &["http://me"]), 0), Ok(()), "it forgot, and kept its disk");
         assert_eq!(refuse_another_life(&ran(7, &[]), 8), Err(MemberRefusal::RanBefore));
         assert_eq!(refuse_another_life(&ran(0, &["http://me"]), 8), Err(MemberRefusal::RanBefore));
+    }
+
+    #[test]
+    fn what_the_state_keeps_says_the_same_as_what_raft_counts_with() {
+        let joining = Member { votes_when_ready: true, ..Member::default() };
+        let nodes: BTreeMap<u64, Member> =
+            (1..=4).map(|id| (id, if id == 4 { joining.clone() } else { Member::default() })).collect();
+        let joint = RaftMembership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])], nodes.clone()).unwrap();
+        let alone = RaftMembership::new(vec![BTreeSet::from([1, 2])], nodes).unwrap();
+        for membership in [joint, alone] {
+            let kept = Members::from_wire(super::super::wire::membership_to_wire(&membership));
+            assert_eq!(kept, Members::of(&membership));
+        }
     }
 
     #[test]
