@@ -5,7 +5,7 @@
 #   SEEDS=50             `sim`: how many seeds to try, from SEED on
 #   SEED=1               `sim`: the first seed; alone, the only one
 #   TEST=                `sim`: only tests with this in their name
-#   EXHIBIT=             `museum`: only this one
+#   EXHIBIT=             `museum`: only this one, or these, with commas; without, the table in docs/TESTING.md is written
 #   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
 #   N=100000             `differential`: how many requests; SEED and N of a report show a difference again
 #   MINUTES=5            `jepsen`: how long; SEED=1234 begins there; JEPSEN='--nemesis kill,one-way' and so on
@@ -71,7 +71,9 @@ fresh: deps ## campaigns of the simulator under 20 seeds that nobody has tried
 	@$(MAKE) --no-print-directory sim TEST=campaigns SEED=$$(date +%s) SEEDS=20
 
 museum: deps ## plant each bug of the museum in the simulator until it is seen: all, or EXHIBIT=name
-	HOLDFAST_MUSEUM_EXHIBIT=$(EXHIBIT) HOLDFAST_SIM_SEED=$(SEED) $(sim_test) --test museum -- --ignored --nocapture
+	HOLDFAST_MUSEUM_EXHIBIT=$(EXHIBIT) HOLDFAST_SIM_SEED=$(SEED) \
+	    HOLDFAST_MUSEUM_WRITE=$(if $(EXHIBIT),,$(CURDIR)/docs/TESTING.md) \
+	    $(sim_test) --test museum every_exhibit -- --ignored --nocapture
 
 # Every report, timeline and log stays in target/jepsen.
 jepsen: deps ## MINUTES=5 of runs over real processes, under random faults, each history judged

@@ -110,7 +110,10 @@ impl Strikes {
 
     async fn scene(&self) -> Scene {
         let membership = |fault: &Fault| {
-            matches!(fault, Fault::MemberAdd { .. } | Fault::LearnerAdd { .. } | Fault::MemberRemove { .. })
+            matches!(
+                fault,
+                Fault::MemberAdd { .. } | Fault::LearnerAdd { .. } | Fault::MemberRemove { .. } | Fault::Rot { .. }
+            )
         };
         Scene {
             zones: (0..self.world.nodes()).map(|node| self.world.zone(node)).collect(),
@@ -199,7 +202,6 @@ fn is_over_at_once(fault: &Fault) -> bool {
             | Fault::ClockJump { .. }
             | Fault::MoveLeader { .. }
             | Fault::RollingRestart { .. }
-            | Fault::Rot { .. }
     )
 }
 

@@ -7,7 +7,7 @@ use holdfast_node::env::CrashPolicy;
 
 use super::cut::Cut;
 use super::dice::Dice;
-use super::fault::{Class, Fault, Fleet, Stop, SyncFailure};
+use super::fault::{Class, Fault, Fleet, Place, Stop, SyncFailure};
 use crate::world::NodeIndex;
 
 /// Drawn from the seed, before the cluster exists.
@@ -29,7 +29,7 @@ pub struct Scene {
     /// Places whose nodes belong to the cluster.
     pub members: Vec<NodeIndex>,
     pub leader: Option<NodeIndex>,
-    /// A change of members stands, and the next one waits.
+    /// A change of members stands, or something that ends with one, and the next one waits.
     pub membership_is_busy: bool,
 }
 
@@ -85,6 +85,8 @@ impl Blow {
                 let settings = if dice.happens(1, 2) { Fleet::Mixed } else { Fleet::Alike };
                 Some(Fault::RollingRestart { settings })
             }
+            // It ends with a change of members.
+            Class::Rot => (!scene.membership_is_busy).then_some(Fault::Rot { node, place: Place::Log }),
             Class::Kill
             | Class::KillMany
             | Class::Pause

@@ -31,7 +31,7 @@ pub enum Fleet {
     Mixed,
 }
 
-/// Where rot sits. No plan draws it yet: what rots is another suite's subject, and comes in here when it is done.
+/// Where rot sits. Plans draw rot of the log; the rest is another suite's subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Log,
@@ -84,7 +84,8 @@ pub enum Fault {
     MoveLeader { to: NodeIndex },
     /// Every node is stopped in order and started again, one after another. Over when it returns.
     RollingRestart { settings: Fleet },
-    /// Bytes on the disk are not what was written. Nothing ends it but the node's own repair.
+    /// Bytes on the disk are not what was written; the node starts on them. End: if it could not repair itself, it is
+    /// removed, emptied, and joins again.
     Rot { node: NodeIndex, place: Place },
 }
 
@@ -121,10 +122,11 @@ pub enum Class {
     MemberRemove,
     MoveLeader,
     RollingRestart,
+    Rot,
 }
 
 impl Class {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Isolate,
         Self::OneWay,
         Self::Sides,
@@ -155,6 +157,7 @@ impl Class {
         Self::MemberRemove,
         Self::MoveLeader,
         Self::RollingRestart,
+        Self::Rot,
     ];
 
     /// As in a report, and on a command line.
@@ -190,6 +193,7 @@ impl Class {
             Self::MemberRemove => "member-remove",
             Self::MoveLeader => "move-leader",
             Self::RollingRestart => "rolling-restart",
+            Self::Rot => "rot",
         }
     }
 

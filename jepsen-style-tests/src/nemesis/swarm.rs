@@ -65,6 +65,8 @@ const SHAPES: [&[&str]; 4] =
 const SHAPE_SHARES: [u64; 4] = [55, 20, 15, 10];
 /// A class is in play in one of so many cases; each seed draws one of these.
 const SPARSENESS: [u64; 4] = [2, 4, 8, 12];
+/// Rot is in play in one of so many seeds.
+const ROT_SPARSENESS: u64 = 5;
 
 impl Plan {
     pub fn draw(seed: u64, scope: &Scope) -> Self {
@@ -72,11 +74,18 @@ impl Plan {
         let mut dice = Dice::new(seed ^ 0x706c_616e);
         let shape = shape(&mut dice, scope);
         let sparseness = *dice.one(&SPARSENESS);
-        let mut classes: Vec<Class> = scope.classes.iter().copied().filter(|_| dice.happens(1, sparseness)).collect();
-        if classes.is_empty() && !scope.classes.is_empty() {
-            classes.push(*dice.one(&scope.classes));
+        let usual: Vec<Class> = scope.classes.iter().copied().filter(|class| *class != Class::Rot).collect();
+        let mut classes: Vec<Class> = usual.iter().copied().filter(|_| dice.happens(1, sparseness)).collect();
+        if classes.is_empty() && !usual.is_empty() {
+            classes.push(*dice.one(&usual));
         }
         let mut blows: Vec<Blow> = classes.iter().flat_map(|class| schedule(*class, scope.faults, &mut dice)).collect();
+        // With dice of its own, so that seeds without it stay what they were before there was rot.
+        let mut rot_dice = Dice::new(seed ^ 0x726f_7400);
+        if scope.classes.contains(&Class::Rot) && (usual.is_empty() || rot_dice.happens(1, ROT_SPARSENESS)) {
+            classes.push(Class::Rot);
+            blows.extend(schedule(Class::Rot, scope.faults, &mut rot_dice));
+        }
         blows.sort_by_key(|blow| (blow.at, blow.class));
         let clock_drift_ppm = if classes.contains(&Class::ClockRate) { CLOCK_DRIFT_PPM_MAX } else { 0 };
         Self {

@@ -110,18 +110,30 @@ exhibits! {
 #[cfg(feature = "museum")]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Exhibit>> = const { std::cell::Cell::new(None) };
+    static REACHED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// From now on the clusters of this thread have this bug, and no other.
 #[cfg(feature = "museum")]
 pub fn plant(exhibit: Option<Exhibit>) {
     PLANTED.with(|planted| planted.set(exhibit));
+    REACHED.with(|reached| reached.set(0));
+}
+
+/// How often this thread has come by what was planted. A bug that is never reached is no proof of blindness.
+#[cfg(feature = "museum")]
+pub fn reached() -> u64 {
+    REACHED.with(std::cell::Cell::get)
 }
 
 /// For [`planted!`] alone.
 #[cfg(feature = "museum")]
 pub fn is_planted(exhibit: Exhibit) -> bool {
-    PLANTED.with(|planted| planted.get() == Some(exhibit))
+    let is_planted = PLANTED.with(|planted| planted.get() == Some(exhibit));
+    if is_planted {
+        REACHED.with(|reached| reached.set(reached.get() + 1));
+    }
+    is_planted
 }
 
 /// For [`planted!`] alone.

@@ -5,7 +5,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -26,6 +26,9 @@ pub use madsim::task::JoinHandle;
 pub use madsim::time::Sleep;
 
 const TRUE_RATE_PPM: u64 = 1_000_000;
+/// How often the nodes of one world may look at their clocks within one of its seconds. Those that work look some ten
+/// thousand times; those that spin in a circle, while time hardly moves, do it for as long as they are let.
+const LOOKS_A_SECOND_MAX: u64 = 3_000_000;
 /// How often work that waits for a hung disk looks whether it still hangs.
 const HUNG_DISK_LOOK: Duration = Duration::from_millis(20);
 
@@ -69,6 +72,8 @@ impl Surroundings {
 // One simulation runs on one thread, so a thread-local is one world's.
 thread_local! {
     static SURROUNDINGS: RefCell<BTreeMap<NodeId, Surroundings>> = const { RefCell::new(BTreeMap::new()) };
+    /// The world's second, and how often clocks were looked at in it.
+    static LOOKS: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 fn global_ns() -> u64 {
@@ -162,8 +167,20 @@ impl Sub<Instant> for Instant {
 
 impl openraft_rt::Instant for Instant {
     fn now() -> Self {
-        Self(here().local_ns(global_ns()))
+        let global_ns = global_ns();
+        assert_moves(global_ns / 1_000_000_000);
+        Self(here().local_ns(global_ns))
     }
+}
+
+/// A run that spins for ever would never end, and so would never be seen to be wrong.
+fn assert_moves(second: u64) {
+    LOOKS.with(|looks| {
+        let (of, count) = looks.get();
+        let count = if of == second { count + 1 } else { 1 };
+        looks.set((second, count));
+        assert!(count < LOOKS_A_SECOND_MAX, "livelock: time stands still, {count} looks at the clock in second {second}");
+    });
 }
 
 /// Sleeps for `duration` of this node's own clock.

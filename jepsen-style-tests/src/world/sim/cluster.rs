@@ -35,6 +35,8 @@ use crate::world::{NodeIndex, StateHash};
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How soon a node that could not join is started again.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// Entries of one segment of the log.
+pub(super) const LOG_SLOTS: u32 = 128;
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
@@ -52,7 +54,7 @@ impl Default for ClusterOptions {
         Self {
             zones: ["a", "b", "c"].map(str::to_owned).to_vec(),
             snapshot_entries: 100,
-            log: LogOptions { slots: 128, data_bytes: 16 * 1024, ..LogOptions::default() },
+            log: LogOptions { slots: LOG_SLOTS, data_bytes: 16 * 1024, ..LogOptions::default() },
         }
     }
 }
@@ -62,7 +64,7 @@ impl From<&Shape> for ClusterOptions {
         Self {
             zones: shape.zones.clone(),
             snapshot_entries: shape.snapshot_entries,
-            log: LogOptions { slots: 128, data_bytes: shape.segment_bytes, ..LogOptions::default() },
+            log: LogOptions { slots: LOG_SLOTS, data_bytes: shape.segment_bytes, ..LogOptions::default() },
         }
     }
 }
@@ -208,9 +210,14 @@ impl Cluster {
         ClusterClient::new(Self::channel(index))
     }
 
-    /// The members as one node knows them; none if it does not run.
+    /// The members that one node counts with; none if it does not run.
     pub fn members(&self, index: NodeIndex) -> Option<Members> {
         self.server(index).map(|node| node.ops().members())
+    }
+
+    /// The members as one node knows them to be agreed on.
+    pub fn agreed_members(&self, index: NodeIndex) -> Option<Members> {
+        self.server(index).and_then(|node| node.ops().agreed_members().ok())
     }
 
     /// The stopped node's disk is emptied, and when it starts again it joins the cluster that there is.

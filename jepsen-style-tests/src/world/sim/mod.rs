@@ -16,6 +16,7 @@ mod changes;
 mod cluster;
 mod members;
 mod register;
+mod rot;
 mod story;
 mod survey;
 mod trace;
@@ -74,6 +75,8 @@ pub struct Attempt {
     pub simulated: Duration,
     /// ... and how much of a processor.
     pub cpu: Duration,
+    /// How often nodes came by the bug that was planted.
+    pub bug_reached: u64,
 }
 
 /// As [`run`], with a bug planted or not, and a panic is part of the answer.
@@ -84,7 +87,7 @@ where
 {
     let trace = Trace::default();
     let inside = trace.clone();
-    let gathered = Arc::new(Mutex::new((BTreeMap::new(), Duration::ZERO, Duration::ZERO)));
+    let gathered = Arc::new(Mutex::new(Gathered::default()));
     let gather = Gather { into: Arc::clone(&gathered), trace: trace.clone() };
     // madsim seeds the hash maps of the standard library once a thread: a seed needs a fresh one.
     let thread = std::thread::Builder::new().name(format!("seed-{seed}")).spawn(move || {
@@ -100,19 +103,33 @@ where
         Ok(said) => *said,
         Err(panic) => panic.downcast_ref::<&str>().map(|said| (*said).to_owned()).unwrap_or_default(),
     });
-    let (probes, simulated, cpu) = gathered.lock().clone();
-    Attempt { trace, panic, probes, simulated, cpu }
+    let Gathered { probes, simulated, cpu, bug_reached } = gathered.lock().clone();
+    Attempt { trace, panic, probes, simulated, cpu, bug_reached }
+}
+
+/// See [`Attempt`].
+#[derive(Clone, Default)]
+struct Gathered {
+    probes: BTreeMap<Probe, u64>,
+    simulated: Duration,
+    cpu: Duration,
+    bug_reached: u64,
 }
 
 /// Takes what a thread has gathered, when the thread ends, in whichever way.
 struct Gather {
-    into: Arc<Mutex<(BTreeMap<Probe, u64>, Duration, Duration)>>,
+    into: Arc<Mutex<Gathered>>,
     trace: Trace,
 }
 
 impl Drop for Gather {
     fn drop(&mut self) {
-        *self.into.lock() = (probe::take(), self.trace.last_at(), cpu_of_this_thread());
+        *self.into.lock() = Gathered {
+            probes: probe::take(),
+            simulated: self.trace.last_at(),
+            cpu: cpu_of_this_thread(),
+            bug_reached: Plant::reached(),
+        };
     }
 }
 
@@ -132,6 +149,16 @@ impl Plant {
     #[cfg(feature = "museum")]
     fn here(self) {
         museum::plant(self.0);
+    }
+
+    #[cfg(feature = "museum")]
+    fn reached() -> u64 {
+        museum::reached()
+    }
+
+    #[cfg(not(feature = "museum"))]
+    fn reached() -> u64 {
+        0
     }
 
     #[cfg(not(feature = "museum"))]

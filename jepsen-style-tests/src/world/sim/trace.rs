@@ -24,11 +24,16 @@ impl Trace {
         self.push(format!("{} story: {}", now(), what.as_ref()));
     }
 
+    /// A line as it is.
+    pub fn note(&self, line: String) {
+        self.lines.lock().push(line);
+    }
+
     fn push(&self, line: String) {
         if let Some(time) = madsim::time::TimeHandle::try_current() {
             *self.last_at.lock() = time.elapsed();
         }
-        self.lines.lock().push(line);
+        self.note(line);
     }
 
     /// From now on this thread's log lines go into the trace, until the guard is dropped.

@@ -1,4 +1,6 @@
-//! The simulated cluster as a [`World`]: every fault there is, but rot.
+//! The simulated cluster as a [`World`]: every fault there is, but rot outside of the log.
+
+mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use super::trace::Trace;
 use crate::checker::log_matching::Applied;
 use crate::checker::monotonic::{Role, Sighting};
 use crate::checker::promises::Ledger;
-use crate::nemesis::{Fault, Fleet, Shape, Standing, Stop, SyncFailure};
+use crate::nemesis::{Fault, Fleet, Place, Shape, Standing, Stop, SyncFailure};
 use crate::world::{NodeIndex, StateHash, Struck, World};
 
 const TRUE_RATE_PPM: u64 = 1_000_000;
@@ -52,6 +54,8 @@ struct State {
     learners: BTreeSet<NodeIndex>,
     /// Places that joined with the fault that made them.
     joined: Vec<(Fault, NodeIndex)>,
+    /// Places whose nodes' logs were struck by rot, until they are whole or replaced.
+    rotten: BTreeSet<NodeIndex>,
     /// The first places.
     founders: NodeIndex,
 }
@@ -109,6 +113,7 @@ impl SimWorld {
             members: (0..cluster.len()).collect(),
             learners: BTreeSet::new(),
             joined: Vec::new(),
+            rotten: BTreeSet::new(),
             founders: cluster.len(),
         };
         Self { cluster, trace, state: Mutex::new(state) }
@@ -260,7 +265,8 @@ impl SimWorld {
                 self.stop(*node, &mut self.state.lock(), |cluster, node| cluster.kill(node));
                 self.at_once(fault)
             }
-            Fault::Rot { .. } => Struck::NotHere,
+            Fault::Rot { node, place: Place::Log } => self.rot_log(fault, *node),
+            Fault::Rot { place: Place::State | Place::Vote, .. } => Struck::NotHere,
             _ => self.at_once(fault),
         }
     }
@@ -282,105 +288,17 @@ impl SimWorld {
         if moved.await.is_some() { Struck::Done } else { Struck::NotHere }
     }
 
-    async fn add_member(&self, fault: &Fault, zone: &str) -> Struck {
-        let place = self.cluster.len();
-        let learner = matches!(fault, Fault::LearnerAdd { .. });
-        if place >= PLACES_MAX || !members::add(&self.cluster, self.member_places(), place, learner).await {
-            return Struck::NotHere;
-        }
-        let state = &mut *self.state.lock();
-        assert_eq!(self.cluster.join(zone), place, "one change of members at a time");
-        state.machines.push(Machine::new(zone));
-        if learner {
-            state.learners.insert(place)
-        } else {
-            state.members.insert(place)
-        };
-        state.joined.push((fault.clone(), place));
-        state.standing.begin(fault);
-        self.settle(state);
-        Struck::Done
-    }
-
     async fn lift_slowly(&self, fault: &Fault) {
         match fault {
             Fault::MemberAdd { .. } | Fault::LearnerAdd { .. } => self.remove_joined(fault).await,
             Fault::MemberRemove { node } => self.take_back(*node).await,
+            // What cannot be replaced yet is replaced when all is healed.
+            Fault::Rot { .. } => drop(self.replace_rotten().await),
             _ => {}
         }
         let state = &mut *self.state.lock();
         state.standing.end(fault);
         self.settle(state);
-    }
-
-    /// The one that joined leaves, if the others agree; otherwise it stays.
-    async fn remove_joined(&self, fault: &Fault) {
-        let place = {
-            let state = &mut *self.state.lock();
-            let Some(at) = state.joined.iter().position(|(joined, _)| joined == fault) else { return };
-            state.joined.remove(at).1
-        };
-        if members::remove(&self.cluster, self.member_places(), place).await {
-            let state = &mut *self.state.lock();
-            state.members.remove(&place);
-            state.learners.remove(&place);
-            self.stop(place, state, |cluster, node| cluster.kill(node));
-            state.standing.begin(&Fault::Kill { nodes: vec![place] });
-        }
-    }
-
-    /// One that was removed joins again, empty, if the others agree; otherwise it stays away.
-    async fn take_back(&self, node: NodeIndex) {
-        {
-            let state = &mut *self.state.lock();
-            self.stop(node, state, |cluster, node| cluster.kill(node));
-            self.cluster.empty(node);
-            state.machines[node].disk = DiskFaults::default();
-        }
-        if members::add(&self.cluster, self.member_places(), node, false).await {
-            self.state.lock().members.insert(node);
-        } else {
-            self.state.lock().standing.begin(&Fault::Kill { nodes: vec![node] });
-        }
-    }
-}
-
-impl SimWorld {
-    /// A change of members may have come late, or never. Who is a member and should not be is removed, who joined and
-    /// is none stays away, and who was there from the beginning comes back. True once all is as it should be.
-    async fn agree_on_members(&self) -> bool {
-        // A node may have stopped by itself after its fault had ended.
-        self.settle(&mut self.state.lock());
-        let (wanted, learners, founders) = {
-            let state = self.state.lock();
-            (state.members.clone(), state.learners.clone(), state.founders)
-        };
-        let known: Vec<NodeIndex> = wanted.iter().copied().collect();
-        let Some(listed) = members::places(&self.cluster, &known).await else { return false };
-        let strangers: Vec<NodeIndex> =
-            listed.iter().copied().filter(|place| !wanted.contains(place) && !learners.contains(place)).collect();
-        for stranger in &strangers {
-            members::remove(&self.cluster, known.clone(), *stranger).await;
-        }
-        let missing: Vec<NodeIndex> =
-            wanted.union(&learners).copied().filter(|place| !listed.contains(place)).collect();
-        for place in &missing {
-            let state = &mut *self.state.lock();
-            self.stop(*place, state, |cluster, node| cluster.kill(node));
-            state.members.remove(place);
-            state.learners.remove(place);
-            state.standing.begin(&Fault::Kill { nodes: vec![*place] });
-        }
-        let gone: Vec<NodeIndex> = (0..founders).filter(|place| !self.state.lock().members.contains(place)).collect();
-        for place in &gone {
-            self.take_back(*place).await;
-            let state = &mut *self.state.lock();
-            if state.members.contains(place) {
-                while state.standing.end(&Fault::Kill { nodes: vec![*place] }) {}
-            }
-            self.settle(state);
-        }
-        strangers.is_empty() && missing.is_empty() && gone.is_empty()
     }
 
     /// Whether writes are refused yet because a disk was full.
@@ -413,7 +331,7 @@ impl World for SimWorld {
     }
 
     fn is_settled(&self) -> BoxFuture<'_, bool> {
-        let known = self.cluster.leader().and_then(|leader| self.cluster.members(leader));
+        let known = self.cluster.leader().and_then(|leader| self.cluster.agreed_members(leader));
         let votes = known.is_some_and(|known| !known.is_joint && known.voters().count() == self.member_places().len());
         Box::pin(async move { votes })
     }
