@@ -206,6 +206,21 @@ fn seeds_give_the_same_trace_again() {
 }
 
 #[test]
+fn hung_disks_under_many_seeds() {
+    under_many_seeds(sim::hung_disk);
+}
+
+#[test]
+fn founding_under_many_seeds() {
+    under_many_seeds(sim::founding);
+}
+
+#[test]
+fn lost_founders_under_many_seeds() {
+    under_many_seeds(sim::lost_founder);
+}
+
+#[test]
 fn half_done_changes_of_members_under_many_seeds() {
     under_many_seeds(sim::half_done);
 }

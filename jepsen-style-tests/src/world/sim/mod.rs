@@ -14,6 +14,8 @@
 
 mod changes;
 mod cluster;
+mod disks;
+mod founding;
 mod members;
 mod register;
 mod rot;
@@ -24,6 +26,8 @@ mod world;
 
 pub use changes::half_done;
 pub use cluster::{Cluster, ClusterOptions};
+pub use disks::hung_disk;
+pub use founding::{founding, lost_founder};
 pub use register::{Score, Writes, register_under_lock};
 pub use story::{catch_up, failover};
 pub use survey::{Survey, survey};

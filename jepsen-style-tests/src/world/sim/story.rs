@@ -16,10 +16,10 @@ pub(super) type Acked = Vec<(Bytes, Bytes)>;
 
 /// Puts one key through the nodes, in turn, except `not`; tries until it is acknowledged.
 pub(super) async fn put_until_acked(cluster: &Cluster, not: Option<NodeIndex>, number: usize, acked: &mut Acked) {
-    let key = Bytes::from(format!("key-{number:04}"));
     let nodes: Vec<NodeIndex> = (0..cluster.len()).filter(|index| Some(*index) != not).collect();
     for attempt in 0.. {
-        // Every attempt has a value of its own, so that a read tells which one took effect.
+        // Every attempt has a key of its own: one whose answer was late may still take effect after the next.
+        let key = Bytes::from(format!("key-{number:04}-{attempt}"));
         let value = Bytes::from(format!("value-{number}-{attempt}"));
         let index = nodes[(number + attempt) % nodes.len()];
         let request = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
