@@ -5,7 +5,7 @@
 #   SEEDS=50             `sim`: how many seeds to try, from SEED on
 #   SEED=1               `sim`: the first seed; alone, the only one
 #   TEST=                `sim`: only tests with this in their name
-#   EXHIBIT=             `museum`: only this one, or these, with commas; without, the table in docs/TESTING.md is written
+#   EXHIBIT=             `museum`: only this one, or these, with commas; all, and docs/TESTING.md gets the table
 #   BENCH=...            `bench`: arguments for the generator (`make bench BENCH=--help`)
 #   N=100000             `differential`: how many requests; SEED and N of a report show a difference again
 #   MINUTES=5            `jepsen`: how long; SEED=1234 begins there; JEPSEN='--nemesis kill,one-way' and so on

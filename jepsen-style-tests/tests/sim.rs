@@ -162,7 +162,7 @@ fn print_digests() {
     if number("HOLDFAST_SIM_BACKWARDS", 0) == 1 {
         seeds.reverse();
     }
-    sim::survey(
+    let survey = sim::survey(
         &seeds,
         |seed| sim::campaign(&plan_of(seed), kind_of(seed), Plant::default()),
         |seed, outcome| {
@@ -173,6 +173,8 @@ fn print_digests() {
             true
         },
     );
+    println!("\nSURVEY\n{survey}");
+    println!("wrong: {:?}", survey.wrong);
 }
 
 fn digests_of_another_process(first: u64, seeds: u64, backwards: bool) -> BTreeMap<u64, String> {
@@ -188,6 +190,9 @@ fn digests_of_another_process(first: u64, seeds: u64, backwards: bool) -> BTreeM
         let (seed, digest) = line.strip_prefix("DIGEST ")?.split_once(' ')?;
         Some((seed.parse().expect("a seed"), digest.to_owned()))
     };
+    if let Some((_, survey)) = text.split_once("SURVEY") {
+        println!("{survey}");
+    }
     text.lines().filter_map(parse).collect()
 }
 

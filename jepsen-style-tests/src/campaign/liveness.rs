@@ -1,4 +1,4 @@
-//! Whether nodes that can hear one another come to an agreement, and soon.
+//! Looks whether nodes that can hear one another come to an agreement, and soon: judged by `checker/liveness.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use holdfast_node::rt;
 use holdfast_proto::etcdserverpb::PutRequest;
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
 
+use crate::checker::liveness::{self, Look, Violation};
 use crate::workload::{Answer, ask};
-use crate::world::{NodeIndex, StateHash, World, among_clients};
+use crate::world::{NodeIndex, World, among_clients};
 
 /// In the clients' time.
 pub const AGREEMENT: Duration = Duration::from_secs(60);
@@ -19,17 +20,18 @@ const PROBE: &[u8] = b"campaign/probe";
 
 /// Waits until one of `nodes` leads, each of them has acknowledged a write, and all have the same history. The error
 /// says what was missing to the last.
-pub async fn wait_equal(world: &Arc<dyn World>, nodes: Vec<NodeIndex>) -> Result<Duration, String> {
+pub async fn wait_equal(world: &Arc<dyn World>, nodes: Vec<NodeIndex>) -> Result<Duration, Violation> {
     let begun = rt::now();
-    let mut without_write = nodes.clone();
-    let mut missing;
+    let unasked = |node: &NodeIndex| (*node, "it was not asked yet".to_owned());
+    let mut without_write: Vec<(NodeIndex, String)> = nodes.iter().map(unasked).collect();
+    let mut looks: Vec<Look> = Vec::new();
     loop {
-        missing = look(world, &nodes, &mut without_write).await;
-        if missing.is_empty() {
-            return Ok(rt::since(begun));
-        }
-        if rt::since(begun) > AGREEMENT {
-            return Err(format!("after {AGREEMENT:?} {missing}"));
+        let mut look = look(world, &nodes, &mut without_write).await;
+        look.after = rt::since(begun);
+        let is_over = liveness::missing(&nodes, &look).is_empty() || look.after > AGREEMENT;
+        looks.push(look);
+        if is_over {
+            return liveness::check(&nodes, &looks, AGREEMENT);
         }
         rt::sleep(LOOK_EVERY).await;
     }
@@ -47,31 +49,30 @@ pub async fn wait_settled(world: &Arc<dyn World>) -> Result<(), String> {
     Ok(())
 }
 
-/// What is still missing; nothing, if all is well.
-async fn look(world: &Arc<dyn World>, nodes: &[NodeIndex], without_write: &mut Vec<NodeIndex>) -> String {
-    match world.leader().await {
-        None => return "nobody leads".to_owned(),
-        Some(leader) if !nodes.contains(&leader) => {
-            // A leader whose disk hangs finds out when it has something to write. Whether this one is, comes out later.
-            let _asked = write(world, nodes[0]).await;
-            return format!("n{} leads, which is not one of them", leader + 1);
+async fn look(world: &Arc<dyn World>, nodes: &[NodeIndex], without_write: &mut Vec<(NodeIndex, String)>) -> Look {
+    let leader = world.leader().await;
+    let mut states = Vec::new();
+    if leader.is_some_and(|leader| nodes.contains(&leader)) {
+        // One after the other: whoever waits for the first waits as long for the next.
+        while let Some((node, last)) = without_write.first_mut() {
+            match write(world, *node).await {
+                Ok(()) => drop(without_write.remove(0)),
+                Err(why) => {
+                    *last = why;
+                    break;
+                }
+            }
         }
-        Some(_) => {}
-    }
-    for node in std::mem::take(without_write) {
-        if let Err(why) = write(world, node).await {
-            without_write.push(node);
-            return format!("n{} does not take a write: {why}", node + 1);
+        if without_write.is_empty() {
+            for node in nodes {
+                states.push((*node, world.hash(*node).await));
+            }
         }
+    } else if leader.is_some() {
+        // A leader whose disk hangs finds out when it has something to write. Whether this one is, comes out later.
+        let _asked = write(world, nodes[0]).await;
     }
-    let mut hashes: Vec<StateHash> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        match world.hash(*node).await {
-            Ok(hash) => hashes.push(hash),
-            Err(why) => return format!("n{} has no hash: {why}", node + 1),
-        }
-    }
-    if hashes.iter().all(|hash| *hash == hashes[0]) { String::new() } else { format!("hashes differ: {hashes:?}") }
+    Look { after: Duration::ZERO, leader, without_write: without_write.clone(), states }
 }
 
 async fn write(world: &Arc<dyn World>, node: NodeIndex) -> Result<(), String> {

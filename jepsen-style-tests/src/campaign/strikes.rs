@@ -198,10 +198,7 @@ impl Strikes {
 fn is_over_at_once(fault: &Fault) -> bool {
     matches!(
         fault,
-        Fault::Restart { .. }
-            | Fault::ClockJump { .. }
-            | Fault::MoveLeader { .. }
-            | Fault::RollingRestart { .. }
+        Fault::Restart { .. } | Fault::ClockJump { .. } | Fault::MoveLeader { .. } | Fault::RollingRestart { .. }
     )
 }
 

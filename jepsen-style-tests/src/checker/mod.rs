@@ -14,15 +14,19 @@
 //!   lock          a register under a lock loses no update
 //!   past          reads at old revisions show what was so, until a compaction and not after it
 //!   log_matching  at one place of the log all members applied one entry
+//!   convergence   at rest all members have the same history
+//!   liveness      a majority that is left alone agrees, soon
 //! ```
 //!
 //! To add one: a file with the record it judges, a `check` that returns every violation it finds, and tests that give
 //! it a right record and a wrong one for each way to be wrong; its line above; and a workload, or the campaign, that
 //! asks it.
 
+pub mod convergence;
 pub mod durability;
 pub mod lease;
 pub mod linearizable;
+pub mod liveness;
 pub mod lock;
 pub mod log_matching;
 pub mod model;

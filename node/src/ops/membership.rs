@@ -79,8 +79,8 @@ impl Ops {
         }
     }
 
-    /// The members as of the last change that was applied here: nobody takes it back. For whoever is told who belongs to
-    /// the cluster; [`Ops::members`] is for those who have to reach them and to count them.
+    /// The members as of the last change that was applied here: nobody takes it back. For whoever is told who belongs
+    /// to the cluster; [`Ops::members`] is for those who have to reach them and to count them.
     pub fn agreed_members(&self) -> Result<Members, OpsError> {
         let engine = self.store().engine();
         match state::membership(engine.view().as_ref())? {

@@ -49,8 +49,7 @@ impl Ops {
     pub async fn hello_to(&self, asks: peer::HelloRequest) -> peer::HelloResponse {
         // Who wants to join takes over the id that stands here: it must be one that nobody takes back. A founder is
         // refused for whatever this member's log knows of it.
-        let members =
-            if asks.founder == 0 { self.agreed_members().unwrap_or_default() } else { self.members() };
+        let members = if asks.founder == 0 { self.agreed_members().unwrap_or_default() } else { self.members() };
         let mut answer = self.hello(&members);
         if asks.founder != 0 {
             let founding = Arc::clone(&self.inner.founding);

@@ -179,7 +179,10 @@ fn assert_moves(second: u64) {
         let (of, count) = looks.get();
         let count = if of == second { count + 1 } else { 1 };
         looks.set((second, count));
-        assert!(count < LOOKS_A_SECOND_MAX, "livelock: time stands still, {count} looks at the clock in second {second}");
+        assert!(
+            count < LOOKS_A_SECOND_MAX,
+            "livelock: time stands still, {count} looks at the clock in second {second}"
+        );
     });
 }
 

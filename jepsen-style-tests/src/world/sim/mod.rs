@@ -178,6 +178,8 @@ pub struct Outcome {
     /// What was wrong; empty if all was right.
     pub troubles: Vec<Violation>,
     pub attempt: Attempt,
+    /// In the beginning.
+    pub nodes: usize,
 }
 
 /// Carries out a plan with a workload.
@@ -197,5 +199,5 @@ pub fn campaign(plan: &Plan, kind: Kind, plant: Plant) -> Outcome {
         ledger.lock().broken().iter().map(|what| Violation::of("promises", what)).collect();
     troubles.extend(report.iter().flat_map(|report| report.violations.clone()));
     troubles.extend(attempt.panic.iter().map(|said| Violation::of("panic", said)));
-    Outcome { report, troubles, attempt }
+    Outcome { report, troubles, attempt, nodes: plan.shape.zones.len() }
 }

@@ -22,8 +22,30 @@ pub struct Survey {
     pub hits: BTreeMap<Class, Hits>,
     pub probes: BTreeMap<Probe, u64>,
     pub operations: Tally,
+    pub all: Pace,
+    pub of_three_nodes: Pace,
+}
+
+/// How much time passed in simulated worlds, and on processors meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
     pub simulated: Duration,
     pub cpu: Duration,
+}
+
+impl Pace {
+    fn note(&mut self, outcome: &Outcome) {
+        self.simulated += outcome.attempt.simulated;
+        self.cpu += outcome.attempt.cpu;
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (simulated, cpu) = (self.simulated.as_secs_f64(), self.cpu.as_secs_f64());
+        let speed = simulated / cpu.max(f64::MIN_POSITIVE);
+        write!(out, "{simulated:.0} simulated seconds in {cpu:.0} s of processors: {speed:.0} a second")
+    }
 }
 
 impl Survey {
@@ -45,25 +67,21 @@ impl Survey {
             self.operations.failed += report.tally.failed;
             self.operations.unknown += report.tally.unknown;
         }
-        self.simulated += outcome.attempt.simulated;
-        self.cpu += outcome.attempt.cpu;
+        self.all.note(outcome);
+        if outcome.nodes == 3 {
+            self.of_three_nodes.note(outcome);
+        }
     }
 
     pub fn never_reached(&self) -> Vec<Probe> {
         Probe::ALL.iter().copied().filter(|probe| !self.probes.contains_key(probe)).collect()
     }
-
-    /// Simulated seconds in a second of one processor.
-    pub fn speed(&self) -> f64 {
-        self.simulated.as_secs_f64() / self.cpu.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
 }
 
 impl fmt::Display for Survey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (simulated, cpu) = (self.simulated.as_secs_f64(), self.cpu.as_secs_f64());
         writeln!(out, "{} runs, {} wrong; {}", self.runs, self.wrong.len(), self.operations)?;
-        writeln!(out, "{simulated:.0} simulated seconds in {cpu:.0} s of processors: {:.0} a second", self.speed())?;
+        writeln!(out, "{}\nof that in clusters of three: {}", self.all, self.of_three_nodes)?;
         writeln!(out, "\n{:>16}  struck  passed over", "faults")?;
         for class in Class::ALL {
             let hits = self.hits.get(&class).copied().unwrap_or_default();

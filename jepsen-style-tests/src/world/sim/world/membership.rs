@@ -46,7 +46,7 @@ impl SimWorld {
     }
 
     /// One that was removed joins again, empty, if the others agree; otherwise it stays away.
-    async fn take_back(&self, node: NodeIndex) {
+    pub(super) async fn take_back(&self, node: NodeIndex) {
         {
             let state = &mut *self.state.lock();
             self.stop(node, state, |cluster, node| cluster.kill(node));
