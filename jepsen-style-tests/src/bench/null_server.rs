@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdfast_proto::etcdserverpb::kv_server::{Kv, KvServer};
 use holdfast_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+    RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
 use holdfast_proto::mvccpb::KeyValue;
 use tonic::{Request, Response, Status};
@@ -53,6 +53,12 @@ impl Kv for Nothing {
         let value = self.zeros.slice(..size);
         let kv = KeyValue { key, value, create_revision: 1, mod_revision: 1, version: 1, lease: 0 };
         Ok(Response::new(RangeResponse { header: header(), kvs: vec![kv], more: false, count: 1 }))
+    }
+
+    type RangeStreamStream = futures::stream::Empty<Result<RangeStreamResponse, Status>>;
+
+    async fn range_stream(&self, _: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(Status::unimplemented("puts and gets only"))
     }
 
     async fn delete_range(&self, _: Request<DeleteRangeRequest>) -> Result<Response<DeleteRangeResponse>, Status> {

@@ -1,7 +1,7 @@
 //! The head of every call: who asks and may they, how long the answer is of use, may it be asked here, how did it go.
 //!
 //! One choke point. What every request must pass is added here and nowhere else, and what does not go through
-//! [`Rpc::unary`] or [`Rpc::open`] is not an API call.
+//! [`Rpc::unary`], [`Rpc::answers`] or [`Rpc::open`] is not an API call.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use super::audit::{Audit, Kind, Record};
 use super::authority::{Authority, Credentials};
 use super::outlook::Outlook;
 use super::status;
+use super::timeout::parse_timeout;
 use crate::auth::{AuthState, Caller, Need};
 use crate::metrics::{GrpcMetrics, MethodMetrics, Metrics, RaftMetrics, RpcKind};
 use crate::ops::{Deadline, Ops};
@@ -208,17 +209,9 @@ impl Rpc {
         A: Message,
         F: Future<Output = Result<A, Status>>,
     {
-        let mut ticket = self.start(about, request.remote_addr());
-        let (metadata, extensions, request) = request.into_parts();
-        let call = self.call(&metadata, request.encoded_len());
-        self.metrics.messages_received.inc();
-        self.gate.inner.grpc.received_bytes.inc_by(call.request_bytes as u64);
-        let admitted = self.admit(at_learner).and_then(|()| self.require_leader_now(&metadata));
-        let result = match admitted {
-            Ok(()) => match self.identify(Credentials::of(&metadata, &extensions), call, &mut ticket).await {
-                Ok(call) => work(request, call).instrument(ticket.span.clone()).await,
-                Err(status) => Err(status),
-            },
+        let (ticket, passed) = self.pass(at_learner, about, request).await;
+        let result = match passed {
+            Ok((request, call)) => work(request, call).instrument(ticket.span.clone()).await,
             Err(status) => Err(status),
         };
         if let Ok(answer) = &result {
@@ -226,6 +219,40 @@ impl Rpc {
         }
         ticket.finish(result.as_ref().err());
         result.map(Response::new)
+    }
+
+    /// Opens a stream of answers to one request. The ticket goes with the stream, and is finished when that ends.
+    pub async fn answers<Q: Message>(
+        &self,
+        at_learner: AtLearner,
+        request: Request<Q>,
+    ) -> Result<(Ticket, Q, Call), Status> {
+        match self.pass(at_learner, String::new(), request).await {
+            (ticket, Ok((request, call))) => Ok((ticket, request, call)),
+            (ticket, Err(status)) => {
+                ticket.finish(Some(&status));
+                Err(status)
+            }
+        }
+    }
+
+    async fn pass<Q: Message>(
+        &self,
+        at_learner: AtLearner,
+        about: String,
+        request: Request<Q>,
+    ) -> (Ticket, Result<(Q, Call), Status>) {
+        let mut ticket = self.start(about, request.remote_addr());
+        let (metadata, extensions, request) = request.into_parts();
+        let call = self.call(&metadata, request.encoded_len());
+        self.metrics.messages_received.inc();
+        self.gate.inner.grpc.received_bytes.inc_by(call.request_bytes as u64);
+        let admitted = self.admit(at_learner).and_then(|()| self.require_leader_now(&metadata));
+        let passed = match admitted {
+            Ok(()) => self.identify(Credentials::of(&metadata, &extensions), call, &mut ticket).await,
+            Err(status) => Err(status),
+        };
+        (ticket, passed.map(|call| (request, call)))
     }
 
     /// Opens a stream through the gate. The ticket goes with the stream, and is finished when the stream ends. What
@@ -432,46 +459,9 @@ fn log(request: u64, status: &Status) {
     }
 }
 
-/// Reads gRPC's timeout: up to eight digits and a unit. `None` if it is none.
-pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
-    let (unit, digits) = value.split_last()?;
-    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(match unit {
-        b'H' => Duration::from_secs(amount * 3600),
-        b'M' => Duration::from_secs(amount * 60),
-        b'S' => Duration::from_secs(amount),
-        b'm' => Duration::from_millis(amount),
-        b'u' => Duration::from_micros(amount),
-        b'n' => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
-        let read = |text: &str| parse_timeout(text.as_bytes());
-        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(read("4999m"), Some(Duration::from_millis(4999)));
-        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
-        assert_eq!(read("7u"), Some(Duration::from_micros(7)));
-        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
-        assert_eq!(read("0S"), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn what_is_no_timeout_counts_as_none() {
-        for text in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "1.5S", "S5", " 5S"] {
-            assert_eq!(parse_timeout(text.as_bytes()), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_leader_is_required_by_exactly_one_word() {

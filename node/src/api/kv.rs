@@ -1,9 +1,10 @@
 //! KV: read, write, delete, transact, compact.
 
+use futures::stream::BoxStream;
 use holdfast_proto::etcdserverpb::kv_server::Kv;
 use holdfast_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+    RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest, TxnResponse,
 };
 use holdfast_proto::log::Guard;
 use holdfast_proto::log::outcome::Result as Outcome;
@@ -13,8 +14,9 @@ use super::authority::permit_in;
 use super::gate::{Asks, AtLearner, Call, Gate, Rpc};
 use super::guard;
 use super::outcome::work_died;
+use super::{Options, range_stream};
 use crate::auth::{self, Asked, Caller};
-use crate::metrics::RpcKind::Unary;
+use crate::metrics::RpcKind::{ServerStream, Unary};
 use crate::mvcc;
 use crate::rt;
 use crate::state::{command, read_txn, validate};
@@ -25,7 +27,9 @@ const SERVICE: &str = "etcdserverpb.KV";
 
 pub struct KvService {
     gate: Gate,
+    stopping: rt::watch::Receiver<bool>,
     range: Rpc,
+    range_stream: Rpc,
     put: Rpc,
     delete_range: Rpc,
     txn: Rpc,
@@ -33,10 +37,12 @@ pub struct KvService {
 }
 
 impl KvService {
-    pub fn new(gate: &Gate) -> Self {
+    pub fn new(gate: &Gate, options: &Options) -> Self {
         Self {
             gate: gate.clone(),
+            stopping: options.stopping.clone(),
             range: gate.rpc(Unary, SERVICE, "Range").asks(Asks::User),
+            range_stream: gate.rpc(ServerStream, SERVICE, "RangeStream").asks(Asks::User),
             put: gate.rpc(Unary, SERVICE, "Put").asks(Asks::User),
             delete_range: gate.rpc(Unary, SERVICE, "DeleteRange").asks(Asks::User),
             txn: gate.rpc(Unary, SERVICE, "Txn").asks(Asks::User),
@@ -169,12 +175,25 @@ fn read_range(view: &dyn View, request: &RangeRequest, asker: Option<&Caller>) -
     Ok(mvcc::range(view, request)?)
 }
 
+/// Whoever is content with a member's own state may have a learner's.
+fn at_learner(request: &Request<RangeRequest>) -> AtLearner {
+    if request.get_ref().serializable { AtLearner::Served } else { AtLearner::Refused }
+}
+
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        // Whoever is content with a member's own state may have a learner's.
-        let at_learner = if request.get_ref().serializable { AtLearner::Served } else { AtLearner::Refused };
-        self.range.unary_if(at_learner, request, |range, call| self.answer_range(range, call)).await
+        self.range.unary_if(at_learner(&request), request, |range, call| self.answer_range(range, call)).await
+    }
+
+    type RangeStreamStream = BoxStream<'static, Result<RangeStreamResponse, Status>>;
+
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let (ticket, request, call) = self.range_stream.answers(at_learner(&request), request).await?;
+        let asker = self.asker(call.clone());
+        let (gate, stopping) = (self.gate.clone(), self.stopping.clone());
+        let reader = range_stream::Reader { gate, request, call, asker, stopping };
+        Ok(Response::new(Box::pin(range_stream::pieces(reader, self.range_stream.clone(), ticket))))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

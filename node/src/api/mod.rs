@@ -34,11 +34,13 @@ mod maintenance;
 mod outcome;
 mod outlook;
 mod peer;
+mod range_stream;
 mod recipe;
 mod reflection;
 mod snapshot_stream;
 mod status;
 mod stop;
+mod timeout;
 mod topology;
 mod watch;
 
@@ -64,8 +66,8 @@ use tonic::service::Routes;
 
 pub use audit::{AuditSettings, FILE_BYTES_MAX_DEFAULT as AUDIT_BYTES_MAX_DEFAULT};
 pub use authority::FromGateway;
-pub use gate::parse_timeout;
 pub use snapshot_stream::remove_leftover_checkpoints;
+pub use timeout::parse_timeout;
 
 use crate::auth::Tokens;
 use crate::env::Disk;
@@ -115,7 +117,7 @@ pub fn client_services(ops: &Ops, options: &Options) -> Routes {
     let decode_max = ops.limits().request_bytes_max + REQUEST_OVERHEAD_BYTES;
     // Answers have no limit of ours: a range may be as large as its client asked for.
     let encode_max = usize::MAX;
-    let kv = Arc::new(kv::KvService::new(&gate));
+    let kv = Arc::new(kv::KvService::new(&gate, options));
     let guarded = GuardedKvServer::new(guarded_kv::GuardedKvService::new(&gate, Arc::clone(&kv)));
     let watch = WatchServer::new(watch::WatchService::new(&gate, options));
     let lease = Arc::new(lease::LeaseService::new(&gate, options));

@@ -12,8 +12,8 @@ use holdfast_proto::peer::peer_server::Peer;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::gate::parse_timeout;
 use super::status;
+use super::timeout::parse_timeout;
 use crate::ops::{Commands, Deadline, Ops, OpsError, change_from_wire, refusal_name};
 use crate::raft::MemberRefusal;
 use crate::types::LeaseId;

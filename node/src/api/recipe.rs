@@ -29,9 +29,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use super::gate::{Call, Gate, parse_timeout};
+use super::gate::{Call, Gate};
 use super::kv::KvService;
 use super::lease::LeaseService;
+use super::timeout::parse_timeout;
 use super::{Options, status, stop};
 use crate::auth::{Caller, Need};
 use crate::ops::{Deadline, Place, Turn};

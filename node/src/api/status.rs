@@ -37,6 +37,8 @@ texts! {
     duplicate_key = InvalidArgument, "etcdserver: duplicate key given in txn request";
     invalid_sort_option = InvalidArgument, "etcdserver: invalid sort option";
     request_too_large = InvalidArgument, "etcdserver: request is too large";
+    stream_sorted = Unimplemented, "RangeStream does not support custom sort orders";
+    stream_filtered = Unimplemented, "RangeStream does not support revision filters";
     bad_member_urls = InvalidArgument, "etcdserver: given member URLs are invalid";
     bad_guard = InvalidArgument,
         "holdfast: a guard is a key or a name, and the token (a revision above 0): give both, or neither";
@@ -110,6 +112,8 @@ impl From<InvalidRequest> for Status {
             InvalidRequest::TooManyOperations => too_many_operations(),
             InvalidRequest::DuplicateKey => duplicate_key(),
             InvalidRequest::InvalidSortOption => invalid_sort_option(),
+            InvalidRequest::StreamSorted => stream_sorted(),
+            InvalidRequest::StreamFiltered => stream_filtered(),
             InvalidRequest::TtlTooLarge => lease_ttl_too_large(),
         }
     }
@@ -298,7 +302,7 @@ mod tests {
             assert_eq!((status.code(), status.message()), (*code, *text));
             let twice = TEXTS.iter().filter(|(_, _, other)| other == text).count();
             assert_eq!(twice, 1, "{text}");
-            let beginnings = ["etcdserver: ", "holdfast: ", "election: ", "mutex: ", "\"leader\" "];
+            let beginnings = ["etcdserver: ", "holdfast: ", "election: ", "mutex: ", "\"leader\" ", "RangeStream "];
             assert!(beginnings.iter().any(|begins| text.starts_with(begins)), "{text}");
         }
     }

@@ -162,6 +162,10 @@ mod tests {
         }
         for service in described {
             for method in pool.get_service_by_name(service).unwrap().methods() {
+                // etcd has none for it either: pieces of a message mean nothing in JSON.
+                if method.full_name() == "etcdserverpb.KV.RangeStream" {
+                    continue;
+                }
                 let has_path = ROWS.iter().any(|row| (row.1, row.2) == (service, method.name()));
                 assert!(has_path, "{} has no path", method.full_name());
             }

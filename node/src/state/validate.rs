@@ -28,6 +28,10 @@ pub enum InvalidRequest {
     DuplicateKey,
     #[error("the sort order or the sort target is none that exists")]
     InvalidSortOption,
+    #[error("a range in pieces comes in the order of keys")]
+    StreamSorted,
+    #[error("a range in pieces is not filtered")]
+    StreamFiltered,
     #[error("the TTL is longer than any lease can have")]
     TtlTooLarge,
 }
@@ -36,6 +40,23 @@ pub fn range(request: &RangeRequest) -> Result<(), InvalidRequest> {
     require_key(&request.key)?;
     let is_known = SortOrder::try_from(request.sort_order).is_ok() && SortTarget::try_from(request.sort_target).is_ok();
     if is_known { Ok(()) } else { Err(InvalidRequest::InvalidSortOption) }
+}
+
+/// A range that is answered in pieces, which is why it cannot be sorted. As in etcd a target without an order is passed
+/// over.
+pub fn range_stream(request: &RangeRequest) -> Result<(), InvalidRequest> {
+    range(request)?;
+    let (order, target) = (request.sort_order(), request.sort_target());
+    let is_by_key = order == SortOrder::None || (order == SortOrder::Ascend && target == SortTarget::Key);
+    if !is_by_key {
+        return Err(InvalidRequest::StreamSorted);
+    }
+    let filters =
+        [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision];
+    if filters.iter().any(|revision| *revision != 0) {
+        return Err(InvalidRequest::StreamFiltered);
+    }
+    Ok(())
 }
 
 pub fn put(request: &PutRequest) -> Result<(), InvalidRequest> {

@@ -5,6 +5,7 @@
 //! replay.rs   a transcript of a real etcd, recorded elsewhere: HOLDFAST_GATEWAY_TRANSCRIPT=<file>
 //! streams.rs  what a script cannot say: slow readers, clients that hang up, a node that stops
 //! health.rs   gRPC's health protocol and reflection on the same port
+//! range_stream.rs  KV.RangeStream, which JSON does not have
 //! ```
 //!
 //! The scripts' answers are etcd's own. `HOLDFAST_GATEWAY_ETCD=<binary>` asks that etcd instead of a node, and must
@@ -16,6 +17,7 @@
 
 mod compare;
 mod health;
+mod range_stream;
 mod replay;
 mod script;
 mod server;
