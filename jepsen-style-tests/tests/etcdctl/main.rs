@@ -14,6 +14,7 @@
 
 mod differences;
 mod normal;
+mod restored;
 mod script;
 mod session;
 mod snapshot;
@@ -121,6 +122,31 @@ async fn etcdctl_gets_the_same_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_etcdctl_gets_the_same_answers() {
     same_answers(second()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_becomes_a_holdfast() {
+    restored::becomes_a_holdfast().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcds_snapshot_becomes_a_holdfast() {
+    restored::an_etcds(installed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_snapshot_of_another_etcd_becomes_a_holdfast() {
+    restored::an_etcds(second()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_cluster_asks_for_passwords() {
+    restored::asks_for_passwords().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_refuses_in_words_and_takes_nothing_away() {
+    restored::refuses_in_words().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

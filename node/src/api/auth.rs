@@ -80,6 +80,22 @@ impl AuthService {
         Ok(header)
     }
 
+    /// A state that was restored from a file has users, and no secret to sign their tokens with: a backup must not be
+    /// worth a token. Whoever authenticates first has it made, by the member, once.
+    async fn make_secret(&self, call: &Call) -> Result<(), Status> {
+        let lacks_secret = {
+            let engine = self.gate.ops().store().engine();
+            let state = AuthState::load(engine.view().as_ref())?;
+            state.is_enabled && state.token_secret.is_empty()
+        };
+        if lacks_secret {
+            let by_member = Call { caller: Caller::Member, ..call.clone() };
+            let change = Change::Enable(AuthEnable { token_secret: Authority::new_secret().into() });
+            self.change(change, &by_member).await?;
+        }
+        Ok(())
+    }
+
     async fn hash(&self, password: String, call: &Call) -> Result<String, Status> {
         self.gate.authority().hash(password, call.deadline).await
     }
@@ -183,6 +199,7 @@ impl AuthService {
         request: pb::AuthenticateRequest,
         call: Call,
     ) -> Result<pb::AuthenticateResponse, Status> {
+        self.make_secret(&call).await?;
         let token = self.gate.authority().authenticate(&request.name, request.password, call.deadline).await?;
         Ok(pb::AuthenticateResponse { header: Some(self.gate.ops().header()?), token })
     }

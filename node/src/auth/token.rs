@@ -49,6 +49,10 @@ impl SimpleToken {
     /// What the text says, if it is signed with this secret.
     pub fn verified(text: &str, secret: &[u8]) -> Option<Self> {
         let (claims, signature) = parts(text)?;
+        // Everybody knows the empty secret: it is that of a state in which nobody signs.
+        if secret.is_empty() {
+            return None;
+        }
         // Compares in constant time.
         mac(secret, &claims).verify_slice(&signature).ok()?;
         Self::from_bytes(&claims)

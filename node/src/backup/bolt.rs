@@ -19,22 +19,24 @@ pub const PAGE_BYTES: usize = 4096;
 /// A leaf is closed before it grows beyond, unless a single element does.
 pub const LEAF_BYTES: usize = 256 * 1024;
 const BRANCH_BYTES: usize = 64 * 1024;
-const HEADER_BYTES: usize = 16;
-const ELEMENT_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 16;
+pub const ELEMENT_BYTES: usize = 16;
 const ELEMENTS_MAX: usize = 0xFFF0;
 
-const MAGIC: u32 = 0xED0C_DAED;
-const VERSION: u32 = 2;
+pub const MAGIC: u32 = 0xED0C_DAED;
+pub const VERSION: u32 = 2;
 const FREE_LIST_PAGE: u64 = 2;
 /// The first page behind metas and free list.
 pub const FIRST_PAGE: u64 = 3;
 
-const BRANCH: u16 = 0x01;
-const LEAF: u16 = 0x02;
-const META: u16 = 0x04;
+pub const BRANCH: u16 = 0x01;
+pub const LEAF: u16 = 0x02;
+pub const META: u16 = 0x04;
 const FREE_LIST: u16 = 0x10;
 /// Of an element whose value is a bucket.
-const BUCKET: u32 = 1;
+pub const BUCKET: u32 = 1;
+/// What a meta page says, its sum included.
+pub const META_BYTES: usize = 64;
 
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +238,7 @@ pub fn front(buckets_page: u64, pages: u64) -> BytesMut {
 }
 
 /// Fowler, Noll, Vo: FNV-1a of 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 

@@ -154,11 +154,11 @@ fn entry_of(event: &Event) -> Entry {
 
 /// etcd's message, which no wire carries.
 #[derive(Clone, PartialEq, Message)]
-struct LeaseRow {
+pub struct LeaseRow {
     #[prost(int64, tag = "1")]
-    id: i64,
+    pub id: i64,
     #[prost(int64, tag = "2")]
-    ttl: i64,
+    pub ttl: i64,
 }
 
 /// All buckets but that of history.
@@ -240,4 +240,4 @@ fn meta(view: &dyn View) -> Result<Vec<Entry>, ReadError> {
 
 #[cfg(test)]
 #[path = "etcd_file_tests.rs"]
-mod tests;
+pub(super) mod tests;

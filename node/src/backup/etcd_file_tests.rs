@@ -58,13 +58,13 @@ fn buckets(file: &[u8]) -> BTreeMap<String, Bucket> {
 }
 
 /// A state, one command after the other.
-struct State {
-    engine: std::sync::Arc<dyn Engine>,
+pub struct State {
+    pub engine: std::sync::Arc<dyn Engine>,
     index: u64,
 }
 
 impl State {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { engine: engine(), index: 0 }
     }
 
@@ -75,16 +75,16 @@ impl State {
         self.engine.write(effects.batch).unwrap();
     }
 
-    fn command(&mut self, command: log::Command) {
+    pub fn command(&mut self, command: log::Command) {
         self.apply(EntryPayload::Commands(log::Batch { commands: vec![command], ..log::Batch::default() }));
     }
 
-    fn put(&mut self, key: &str, value: &[u8], lease: i64) {
+    pub fn put(&mut self, key: &str, value: &[u8], lease: i64) {
         let (key, value) = (key.to_owned().into(), value.to_vec().into());
         self.command(command::put(PutRequest { key, value, lease, ..PutRequest::default() }));
     }
 
-    fn file(&self) -> (EtcdFile, Vec<u8>) {
+    pub fn file(&self) -> (EtcdFile, Vec<u8>) {
         let view = self.engine.view();
         let file = EtcdFile::plan(&*view).unwrap();
         let pieces = (0..).map_while(|number| file.piece(&*view, number).unwrap());

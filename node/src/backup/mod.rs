@@ -4,12 +4,19 @@
 //! ```text
 //!   a frozen view --> etcd_file.rs: which buckets, keys and values  -->  bolt.rs: pages  -->  piece by piece
 //! ```
+//!   a file of etcd's or ours --> bolt_reader.rs: entries --> snapshot_file.rs: events, leases, users --> restore.rs: rows
 //!
 //! The file is written in one go from its beginning, while its first pages say where everything behind them is. So the
 //! view is walked twice: once to plan, and once to write. What a plan keeps in memory is a few bytes for each quarter
 //! of a MiB.
 
 mod bolt;
+mod bolt_reader;
 mod etcd_file;
+mod restore;
+mod snapshot_file;
 
+pub use bolt_reader::BoltError;
 pub use etcd_file::EtcdFile;
+pub use restore::{ImportError, Imported, import};
+pub use snapshot_file::{DigestCheck, SnapshotError, SnapshotFile, Summary};

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `dev`, `version`; and etcd's, for a program that is called `etcd`.
+//! The command line: `serve`, `dev`, `snapshot`, `version`; and etcd's, for a program that is called `etcd`.
 //!
 //! Exit codes:
 //!
@@ -18,6 +18,7 @@ mod logging;
 mod notify;
 mod serve;
 mod signals;
+mod snapshot;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ pub fn run() -> ExitCode {
     let code = match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("dev", matches)) => dev::run(matches),
+        Some(("snapshot", matches)) => snapshot::run(matches),
         _ => {
             print!("{}", version_text());
             DONE
@@ -61,6 +63,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(dev::command())
+        .subcommand(snapshot::command())
         .subcommand(Command::new("version").about("Print the versions"))
 }
 

@@ -30,6 +30,7 @@ mod urls;
 mod values;
 mod web;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use catalogue::{SETTINGS, Setting, Shape, is_without_effect};
@@ -40,6 +41,18 @@ pub use strangers::{Fate, Meaning, STRANGERS, Stranger, meaning};
 pub use values::{Switch, switch};
 
 use crate::settings::Settings;
+
+/// The members of a cluster to be, by name, of which `name` at `advertised` is one. Or what is wrong with them.
+pub fn peer_urls_by_name(
+    initial_cluster: &str,
+    name: &str,
+    advertised: &str,
+) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let wrong = |expected: values::Expected| format!("expected {}", expected.0);
+    let members = initial_cluster::parse(initial_cluster).map_err(wrong)?;
+    initial_cluster::check_own(&members, name, &urls::advertise(advertised).map_err(wrong)?)?;
+    Ok(members)
+}
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]

@@ -232,7 +232,7 @@ fn what_etcd_has_and_we_have_not_is_said_or_refused() {
     // Turned off is what we do anyway.
     assert_eq!(as_etcd(&[("force-new-cluster", "false"), ("proxy", "off")]).unwrap().remarks, Vec::<String>::new());
     let said = as_etcd(&[("force-new-cluster", "true")]).unwrap_err().to_string();
-    assert!(said.contains("--force-new-cluster") && said.contains("make-mirror"), "{said}");
+    assert!(said.contains("--force-new-cluster") && said.contains("snapshot restore"), "{said}");
 }
 
 const HTTPS: (&str, &str) = ("listen-client-urls", "https://127.0.0.1:2379");

@@ -10,7 +10,7 @@ use crate::raft::RaftStopped;
 use crate::storage::EngineError;
 use crate::tls::TlsError;
 use crate::types::LogId;
-use crate::wal::OpenError;
+use crate::wal::{OpenError, WalError};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,8 @@ pub enum StartError {
     Bootstrap(#[from] BootstrapError),
     #[error(
         "{dir} holds the data of etcd (member/snap), which Holdfast cannot read: give it a --data-dir of its own, and \
-         copy the keys from the running etcd with `etcdctl make-mirror`"
+         copy the keys from the running etcd with `etcdctl make-mirror`, or make a directory out of a snapshot of it \
+         with `holdfast snapshot restore`"
     )]
     OfEtcd { dir: PathBuf },
     #[error(
@@ -43,6 +44,13 @@ pub enum StartError {
          this node cannot go on; remove the member from the cluster, empty its data directory and add it again"
     )]
     StateBehindLog { dir: PathBuf, purged: LogId, applied: Option<LogId> },
+    #[error(
+        "{dir} was restored for the member {name}, but this node was started as {given}: use --name {name}, or the \
+         directory that was restored for {given}"
+    )]
+    RestoredAs { dir: PathBuf, name: String, given: String },
+    #[error("the Raft log in {dir} could not be begun behind the restored state: {source}")]
+    Restored { dir: PathBuf, source: WalError },
     #[error("the state in {dir}: {source}")]
     State { dir: PathBuf, source: EngineError },
     #[error("the state in {dir}: {source}")]

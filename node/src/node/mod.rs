@@ -18,6 +18,8 @@ mod founding;
 mod front;
 mod identity;
 mod opening;
+mod restored;
+mod restoring;
 mod serving;
 mod tokens;
 mod unready;
@@ -30,6 +32,7 @@ use parking_lot::Mutex;
 use tonic::service::Routes;
 
 pub use error::StartError;
+pub use restoring::{Done, Restore, RestoreError, restore};
 
 use crate::env::DiskLock;
 use crate::io::Io;
@@ -76,6 +79,7 @@ impl Node {
         // Certificates first: a start that is refused for them leaves no folder behind.
         let tls = NodeTls::open(&settings.tls, &own_hosts(&settings), &settings.data_dir, &io.disk).await?;
         let locks = opening::lock_directories(&settings, &io).await?;
+        let settings = opening::taken_up(settings, &io).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
         let unready = Unready::serve(&listeners).map_err(StartError::Ports)?;

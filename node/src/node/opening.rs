@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::founding::Founder;
 use super::front::{Front, waiting_peer};
 use super::identity::Identity;
-use super::{StartError, bootstrap, founding};
+use super::{StartError, bootstrap, founding, restored};
 use crate::api;
 use crate::auth;
 use crate::env::{Disk, DiskLock, sometimes};
@@ -60,6 +60,12 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskLock>, StartError> {
         io::ErrorKind::WouldBlock => StartError::InUse { dir: dir.to_owned() },
         _ => failed(source),
     })
+}
+
+/// What is to be started, where the directory was made by a restore.
+pub async fn taken_up(settings: Settings, io: &Io) -> Result<Settings, StartError> {
+    let disk = Arc::clone(&io.disk);
+    blocking_disk(move || restored::take_up(settings, disk.as_ref())).await
 }
 
 /// Reads who this node is; where that is not decided yet, finds out. A founder may have to wait for others; `front`
@@ -154,7 +160,16 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         let view = engine.view();
         let applied = state::applied(view.as_ref()).map_err(in_state)?;
         let had_log = Identity::had_log(io.disk.as_ref(), &settings.data_dir)?;
-        if found.origin == Origin::Created && (had_log || applied.is_some()) {
+        let begins_restored = !had_log
+            && applied == Some(restored::BASE)
+            && (found.last, found.purged) == (None, None)
+            && restored::is_restored(io.disk.as_ref(), &settings.data_dir)
+                .map_err(|source| StartError::Directory { path: settings.data_dir.clone(), source })?;
+        if begins_restored {
+            // As behind a snapshot: what the state holds never was in this log.
+            let in_purge = |source| StartError::Restored { dir: settings.wal_dir.clone(), source };
+            log.purge(restored::BASE).map_err(in_purge)?;
+        } else if found.origin == Origin::Created && (had_log || applied.is_some()) {
             return Err(StartError::LogLost { dir: settings.wal_dir.clone(), data_dir: settings.data_dir.clone() });
         }
         Identity::note_log(io.disk.as_ref(), &settings.data_dir)?;

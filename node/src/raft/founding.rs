@@ -129,7 +129,8 @@ impl Founding {
 }
 
 fn has_done_nothing(me: MemberId, last: Option<LogId>, purged: Option<LogId>, vote: Option<Vote>) -> bool {
-    let holds_only_the_first = purged.is_none() && last.is_none_or(|last| last.index == 0);
+    // Where the founding entry is purged, the state was restored with it: the log begins behind.
+    let holds_only_the_first = purged.is_none_or(|purged| purged.index == 0) && last.is_none_or(|last| last.index == 0);
     // Of term 0 is what founding itself writes; a vote for itself that is not committed elected nobody yet.
     let voted_for_nobody = vote.is_none_or(|vote| vote.node == me.0 && (vote.term == 0 || !vote.committed));
     holds_only_the_first && voted_for_nobody
@@ -249,6 +250,8 @@ mod tests {
         let vote = |term, node, committed| Some(Vote { term, node, committed });
         assert!(has_done_nothing(ME, None, None, None));
         assert!(has_done_nothing(ME, at(0, 0), None, vote(0, 1, true)));
+        assert!(has_done_nothing(ME, None, at(0, 0), None), "it was restored");
+        assert!(!has_done_nothing(ME, at(1, 1), at(0, 0), None));
         assert!(has_done_nothing(ME, at(0, 0), None, vote(3, 1, false)), "it stands for election in vain");
         assert!(!has_done_nothing(ME, at(0, 0), None, vote(1, 2, false)));
         assert!(!has_done_nothing(ME, at(0, 0), None, vote(1, 1, true)), "it was elected");

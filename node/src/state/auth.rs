@@ -35,7 +35,8 @@ pub(super) fn change(
     let effect = match request.change.as_ref().ok_or(Halt::Unknown)? {
         Change::Enable(enable) => {
             changing.check_root()?;
-            if !state.is_enabled {
+            // A restored state is enabled, and nobody can sign yet.
+            if !state.is_enabled || state.token_secret.is_empty() {
                 state.is_enabled = true;
                 state.token_secret = enable.token_secret.clone();
             }
