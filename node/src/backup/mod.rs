@@ -4,7 +4,7 @@
 //! ```text
 //!   a frozen view --> etcd_file.rs: which buckets, keys and values  -->  bolt.rs: pages  -->  piece by piece
 //! ```
-//!   a file of etcd's or ours --> bolt_reader.rs: entries --> snapshot_file.rs: events, leases, users --> restore.rs: rows
+//!   such a file --> bolt_reader.rs: entries --> snapshot_file.rs: events, leases, users --> restore.rs: rows
 //!
 //! The file is written in one go from its beginning, while its first pages say where everything behind them is. So the
 //! view is walked twice: once to plan, and once to write. What a plan keeps in memory is a few bytes for each quarter

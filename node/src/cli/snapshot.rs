@@ -1,5 +1,5 @@
-//! `holdfast snapshot restore` and `holdfast snapshot status`: what `etcdutl` does with a file of `snapshot save`. Flags
-//! and their defaults are etcd's.
+//! `holdfast snapshot restore` and `holdfast snapshot status`: what `etcdutl` does with a file of `snapshot save`.
+//! Flags and their defaults are etcd's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -177,8 +177,8 @@ pub const STRANGERS: &[Stranger] = &[
     refused(
         SWITCH,
         "force-new-cluster",
-        "bring a quorum of the members back, or save a snapshot from one that is left and make a new cluster of it with \
-         holdfast snapshot restore",
+        "bring a quorum of the members back, or save a snapshot from one that is left and make a new cluster of it \
+         with holdfast snapshot restore",
     ),
     passed(SWITCH, "unsafe-no-fsync", "every write is synced: there is no unsafe mode"),
 ];

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The texts: the member's name, the cluster's token, then the name and the peer URL of each member, in pairs. The
-//! token is the operator's with the digest of the snapshot behind it, so that ids are those of a cluster that is founded
-//! on this very state: members that were restored from different files, or not at all, do not find one another.
+//! token is the operator's with the digest of the snapshot behind it, so that ids are those of a cluster that is
+//! founded on this very state: members that were restored from different files, or not at all, do not find one another.
 //!
 //! The state in the directory stands at [`BASE`], where every cluster's founding stands. The log begins behind it, so
 //! whoever joins later gets the state, not only what happened since.

@@ -54,8 +54,8 @@ pub enum RestoreError {
     #[error("{0}")]
     Import(#[from] ImportError),
     #[error(
-        "{dir} is not empty: a restore makes a new directory, and takes nothing away; name another one with --data-dir, \
-         or move this one out of the way"
+        "{dir} is not empty: a restore makes a new directory, and takes nothing away; name another one with \
+         --data-dir, or move this one out of the way"
     )]
     NotEmpty { dir: PathBuf },
     #[error("{dir} was left behind by a restore that did not end, or is being written: remove it if nothing runs")]
