@@ -57,7 +57,9 @@ impl Ledger {
         let member = self.members.entry(id).or_default();
         match promise {
             Promise::Opened { vote, last } => {
-                if let Some(before) = member.vote.filter(|before| forgets(*before, vote)) {
+                // Who won is not kept for its own sake: a leader's next message says it.
+                let kept = member.vote.map(|before| Vote { committed: false, ..before });
+                if let Some(before) = kept.filter(|kept| forgets(*kept, vote)) {
                     return Err(format!("member {id} voted {before:?}, and its log opens with {vote:?}"));
                 }
                 let end = end(last);
@@ -164,6 +166,9 @@ mod tests {
         assert!(breaks(&[voted(vote(3, 1, false)), voted(vote(3, 2, false))]));
         assert!(breaks(&[voted(vote(3, 1, false)), voted(vote(2, 1, true))]));
         assert!(!breaks(&[voted(vote(3, 1, false)), opened(Some(vote(3, 1, false)))]));
+        assert!(!breaks(&[voted(vote(3, 1, true)), opened(Some(vote(3, 1, false)))]));
+        assert!(breaks(&[voted(vote(3, 1, true)), opened(Some(vote(3, 2, false)))]));
+        assert!(breaks(&[voted(vote(3, 1, true)), opened(Some(vote(3, 1, false))), voted(vote(3, 2, false))]));
         assert!(breaks(&[voted(vote(3, 1, false)), opened(Some(vote(2, 1, false)))]));
         assert!(breaks(&[voted(vote(3, 1, false)), opened(None)]));
     }

@@ -8,6 +8,7 @@
 //! once, and no quorum ever depends on an empty disk (decisions/0013).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_proto::peer;
 use openraft::ChangeMembers;
@@ -169,15 +170,24 @@ impl Replica {
         Members::of(self.raft.server_metrics().borrow_watched().membership_config.membership())
     }
 
-    /// ... if that entry is applied here, and so can never be taken back.
-    fn members_to_change(&self) -> Result<Members, MemberRefusal> {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let newest = metrics.membership_config.log_id().as_ref().map_or(0, |newest| newest.index);
-        if newest > self.applied().index {
-            return Err(MemberRefusal::InProgress);
+    /// ... once that entry is applied here, and so can never be taken back. A leader that was just elected applies it
+    /// in a moment; where it takes longer, the change before this one is under way.
+    async fn members_to_change(&self) -> Result<Members, MemberRefusal> {
+        let newest = || {
+            let metrics = self.raft.server_metrics();
+            Arc::clone(&metrics.borrow_watched().membership_config)
+        };
+        let index = newest().log_id().as_ref().map_or(0, |id| id.index);
+        match rt::timeout(self.patience, self.wait_applied(index)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(stopped)) => return Err(MemberRefusal::Stopped(stopped.to_string())),
+            Err(_elapsed) => return Err(MemberRefusal::InProgress),
         }
-        Ok(Members::of(metrics.membership_config.membership()))
+        let settled = newest();
+        match settled.log_id().as_ref().map_or(0, |id| id.index) == index {
+            true => Ok(Members::of(settled.membership())),
+            false => Err(MemberRefusal::InProgress),
+        }
     }
 
     /// How far each member's log is known to match ours. Only the leader knows.
@@ -195,7 +205,7 @@ impl Replica {
             // What follows knows only a leader.
             return Err(MemberRefusal::NotLeader { leader: self.leader() });
         }
-        let members = self.members_to_change()?;
+        let members = self.members_to_change().await?;
         let _changing = self.changing.begin();
         match change {
             MemberChange::AddVoter(id, member) => {

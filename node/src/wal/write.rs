@@ -198,7 +198,9 @@ impl Log {
         writer.files.save(&mut writer.meta).map_err(WalError::io(&path, "save the vote"))
     }
 
-    /// Durable, in both copies, when it returns.
+    /// Term and vote are durable, in both copies, when it returns. That the vote was heard to have won needs no place
+    /// on disk (Raft, figure 2: `currentTerm` and `votedFor` are kept, who leads is not): it goes there with the next
+    /// save. A new leader comes about with half as many syncs in a row.
     pub fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
         let mut writer = self.writer.lock();
         self.changing(|| {
@@ -208,9 +210,10 @@ impl Log {
             if let Some(saved) = writer.meta.vote.filter(|saved| is_second_vote(*saved, vote)) {
                 return Err(WalError::VotedTwice { saved, offered: vote });
             }
+            let is_kept = writer.meta.vote.is_some_and(|saved| (saved.term, saved.node) == (vote.term, vote.node));
             writer.meta.vote = Some(vote);
-            self.raise_durable(&mut writer);
-            if !planted!(VoteNotSynced) {
+            if !is_kept && !planted!(VoteNotSynced) {
+                self.raise_durable(&mut writer);
                 self.save_meta(&mut writer)?;
             }
             self.shared.write().vote = Some(vote);
