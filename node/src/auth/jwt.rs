@@ -14,7 +14,9 @@ use super::keys::{self, Keys};
 /// Why a set of keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    #[error("sign-method {0:?} is not known: expected RS256 to RS512, PS256 to PS512, ES256, ES384 or HS256 to HS512")]
+    #[error(
+        "sign-method {0:?} is not known: expected RS256 to RS512, PS256 to PS512, ES256, ES384, EdDSA or HS256 to HS512"
+    )]
     Method(String),
     #[error("{what} cannot be read as a key for {method:?}: {detail}")]
     Key { what: &'static str, method: String, detail: String },
@@ -66,7 +68,7 @@ impl Jwt {
                     private.or(public).ok_or(JwtError::Missing("HS methods need priv-key, the shared secret"))?;
                 Keys { sign: Some(EncodingKey::from_secret(secret)), check: DecodingKey::from_secret(secret) }
             }
-            Algorithm::EdDSA => return Err(JwtError::Method(method.to_owned())),
+            Algorithm::EdDSA => keys::edwards(public, private, method)?,
             Algorithm::ES256 | Algorithm::ES384 => keys::elliptic(algorithm, public, private, method)?,
             Algorithm::RS256
             | Algorithm::RS384

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING};
-use ring::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _};
+use ring::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _};
 
 use super::jwt::JwtError;
 
@@ -70,6 +70,26 @@ pub(super) fn elliptic(
         (None, None) => return Err(JwtError::Missing("pub-key or priv-key is needed to check tokens")),
     };
     Ok(Keys { sign: private.map(|(_, der)| EncodingKey::from_ec_der(&der)), check })
+}
+
+/// Ed25519: the private key in PKCS#8, the public one in its usual form.
+pub(super) fn edwards(public: Option<&[u8]>, private: Option<&[u8]>, method: &str) -> Result<Keys, JwtError> {
+    let private = private
+        .map(|private| {
+            let (_, der) = pem(private).ok_or_else(|| JwtError::key("priv-key", method, &"it is no PEM file"))?;
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
+                .map(|pair| (pair, der))
+                .map_err(|error| JwtError::key("priv-key", method, &error))
+        })
+        .transpose()?;
+    let check = match (public, &private) {
+        (Some(public), _) => {
+            DecodingKey::from_ed_pem(public).map_err(|error| JwtError::key("pub-key", method, &error))?
+        }
+        (None, Some((pair, _))) => DecodingKey::from_ed_der(pair.public_key().as_ref()),
+        (None, None) => return Err(JwtError::Missing("pub-key or priv-key is needed to check tokens")),
+    };
+    Ok(Keys { sign: private.map(|(_, der)| EncodingKey::from_ed_der(&der)), check })
 }
 
 /// The label and the bytes of the first block of a PEM file.
@@ -150,6 +170,32 @@ mod tests {
         };
         assert!(jwt(&others).is_ok());
         assert_eq!(jwt(&mine).unwrap_err(), JwtError::NoPair);
+    }
+
+    /// The key pair is what `openssl genpkey -algorithm ed25519` writes (RFC 8410); the public half alone checks.
+    #[test]
+    fn an_edwards_key_signs_and_its_public_half_checks() {
+        let seed = |byte: u8| {
+            let mut key =
+                vec![0x30, 0x2E, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x04, 0x22, 4, 32];
+            key.extend([byte; 32]);
+            key
+        };
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&seed(1)).unwrap();
+        let mut public = vec![0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
+        public.extend_from_slice(pair.public_key().as_ref());
+        let public = to_pem("PUBLIC KEY", &public);
+        let private = |byte: u8| to_pem("PRIVATE KEY", &seed(byte));
+        let jwt =
+            |public: Option<&[u8]>, private: Option<&[u8]>| Jwt::new("EdDSA", public, private, Duration::from_secs(60));
+        let alone = jwt(None, Some(&private(1))).unwrap();
+        let whole = jwt(Some(&public), Some(&private(1))).unwrap();
+        let checks = jwt(Some(&public), None).unwrap();
+        assert!(is_accepted(&alone, &whole) && is_accepted(&whole, &alone) && is_accepted(&checks, &alone));
+        assert!(!is_accepted(&checks, &jwt(None, Some(&private(2))).unwrap()));
+        assert_eq!(checks.issue("ann", 7, 1_000), None);
+        assert_eq!(jwt(Some(&public), Some(&private(2))).unwrap_err(), JwtError::NoPair);
+        assert!(jwt(None, None).is_err() && jwt(None, Some(b"nonsense")).is_err());
     }
 
     #[test]
