@@ -115,6 +115,15 @@ mod tests {
         assert_eq!(SimpleToken::claimed_index(&text), Some(7));
     }
 
+    /// Everybody could sign with it.
+    #[test]
+    fn a_state_without_a_secret_knows_no_token() {
+        let token =
+            SimpleToken { user: "root".to_owned(), credential_revision: 1, issued_unix_ms: 1, index: 1, nonce: 1 };
+        assert_eq!(SimpleToken::verified(&token.to_text(b""), b""), None);
+        assert_eq!(SimpleToken::verified(&token.to_text(b"secret"), b"secret"), Some(token));
+    }
+
     #[test]
     fn a_token_that_was_touched_says_nothing() {
         let text = token().to_text(b"secret");
