@@ -22,7 +22,7 @@ bins := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 # nextest kills what is stuck (.config/nextest.toml); without it the whole run has a limit.
 nextest := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
-run_tests := $(if $(nextest),cargo nextest run --profile ci,timeout --kill-after=10s 60m cargo test)
+run_tests := $(if $(nextest),cargo nextest run --profile ci,timeout --kill-after=10s 60m cargo test --no-fail-fast)
 
 # The simulator is another flavour of every crate: a target folder of its own keeps both warm. Optimised a little,
 # because a seed costs seconds of CPU otherwise, and with debug assertions, because it looks for broken ones.

@@ -134,7 +134,7 @@ impl Cluster {
     /// Stops a member in its tracks: its connections stay, and nothing answers on them.
     pub fn freeze(&self, member: usize) {
         let id = self.members[member].process.as_ref().expect("still running").id();
-        let status = Command::new("kill").args(["-STOP", &id.to_string()]).status().expect("kill runs");
+        let status = Command::new("sh").args(["-c", &format!("kill -s STOP {id}")]).status().expect("sh runs");
         assert!(status.success());
     }
 }

@@ -45,10 +45,15 @@ fn lines(child: &mut Child, count: usize) -> Vec<String> {
     BufReader::new(out).lines().take(count).map(|line| line.expect("text")).collect()
 }
 
+/// By the shell's own `kill`: a bare machine has no other.
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -s {name} {}", child.id())]).status();
+    assert!(status.expect("sh runs").success());
+}
+
 /// SIGINT, which both tools know.
 fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(status.expect("kill runs").success());
+    signal(child, "INT");
 }
 
 fn failed_with(output: &Output, code: i32, text: &str) {
@@ -110,8 +115,7 @@ pub async fn signals() {
     assert_eq!(waits.wait().expect("ends").code(), Some(1), "it never had the lock");
     queue_of(&client, "jobs", 1).await;
 
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(status.expect("kill runs").success());
+    signal(&child, "TERM");
     assert!(child.wait().expect("ends").success(), "the command ended well");
     let mut rest = String::new();
     child.stdout.as_mut().expect("piped").read_to_string(&mut rest).expect("text");

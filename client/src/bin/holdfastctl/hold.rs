@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use futures::StreamExt;
 use holdfast_client::Lock;
 use holdfast_client::proto::etcdserverpb::RangeResponse;
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -129,13 +130,15 @@ async fn run(
 
 /// A terminal interrupts the command by itself.
 fn pass_on(interruption: Interruption, pid: u32) {
-    let name = match interruption {
+    let signal = match interruption {
         Interruption::Interrupt if std::io::stdin().is_terminal() => return,
-        Interruption::Interrupt => "-INT",
-        Interruption::Terminate => "-TERM",
+        Interruption::Interrupt => process::Signal::INT,
+        Interruption::Terminate => process::Signal::TERM,
     };
-    // If it is gone already, its end is the next thing seen.
-    let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
+    if let Some(pid) = i32::try_from(pid).ok().and_then(process::Pid::from_raw) {
+        // If it is gone already, its end is the next thing seen.
+        let _ = process::kill_process(pid, signal);
+    }
 }
 
 pub(crate) async fn elect(session: &Session, args: ElectArgs) -> Result<(), Failure> {
