@@ -6,12 +6,14 @@
 //!     one_exhibit                the campaigns of `make sim`, seed after seed, until one of them is wrong
 //! ```
 //!
-//! Each seed has a limit in real time, and each exhibit a number of seeds. A seed that stands still shows nothing, and
-//! its process is given up, as nothing else ends it. What the simulator itself sees, such as a cluster that spins while
-//! time stands still, is a finding like any other.
+//! A seed that is wrong without the bug as well shows nothing of it, and is named. Each seed has a limit in real time,
+//! and each exhibit a number of seeds. A seed that stands still shows nothing, and its process is given up, as nothing
+//! else ends it. What the simulator itself sees, such as a cluster that spins while time stands still, is a finding
+//! like any other.
 //!
 //! Variables: HOLDFAST_MUSEUM_EXHIBIT (all by default), HOLDFAST_MUSEUM_SEEDS (how many an exhibit is given),
-//! HOLDFAST_SIM_SEED (the first), HOLDFAST_MUSEUM_WRITE (the document that the table goes into).
+//! HOLDFAST_SIM_SEED (the first), HOLDFAST_MUSEUM_WRITE (the document that the table goes into); for `one_exhibit`,
+//! HOLDFAST_MUSEUM_SHOW=1: with every log line and the timeline.
 
 #![cfg(all(madsim, feature = "museum"))]
 
@@ -57,12 +59,17 @@ struct Shown {
 }
 
 /// None if it stands still.
-fn show(card: &'static Card, seed: u64) -> Option<Shown> {
+fn show(plant: Plant, seed: u64) -> Option<Shown> {
     let (say, heard) = mpsc::channel();
     std::thread::spawn(move || {
         let plan = Plan::draw(seed, &Scope { faults: FAULTS, ..Scope::default() });
         let kind = Kind::ALL[usize::try_from(seed).expect("small") % Kind::ALL.len()];
-        let outcome = sim::campaign(&plan, kind, Plant(Some(card.exhibit)));
+        let outcome = sim::campaign(&plan, kind, plant);
+        if setting("HOLDFAST_MUSEUM_SHOW").is_some() {
+            println!("{}", outcome.attempt.trace.text());
+            outcome.report.iter().for_each(|report| println!("{}", report.timeline.text()));
+            outcome.troubles.iter().for_each(|trouble| println!("{trouble}"));
+        }
         // Nobody may be waiting any more.
         let _too_late = say.send(Shown { troubles: outcome.troubles, bug_reached: outcome.attempt.bug_reached });
     });
@@ -85,12 +92,16 @@ fn one_exhibit() {
         if begun.elapsed() > EXHIBIT_MAX {
             break;
         }
-        let Some(shown) = show(card, seed) else {
+        let Some(shown) = show(Plant(Some(card.exhibit)), seed) else {
             say("stuck", &seed.to_string());
             exit(0);
         };
         say("reached", &shown.bug_reached.to_string());
         if let Some(first) = shown.troubles.first() {
+            if show(Plant::default(), seed).is_none_or(|sound| !sound.troubles.is_empty()) {
+                say("innocent", &seed.to_string());
+                continue;
+            }
             let properties: BTreeSet<&str> = shown.troubles.iter().map(|trouble| &*trouble.property).collect();
             let properties: Vec<&str> = properties.into_iter().collect();
             say("seen", &format!("{seed} {}", properties.join(",")));
@@ -113,6 +124,8 @@ struct Catch {
     stuck: u64,
     /// Seeds in which a node came by the bug.
     reached: u64,
+    /// Seeds that are wrong without it.
+    innocent: Vec<String>,
 }
 
 fn hunt(card: &Card, first: u64, most: u64) -> Catch {
@@ -135,6 +148,7 @@ fn hunt(card: &Card, first: u64, most: u64) -> Catch {
                     let (seed, properties) = rest.split_once(' ').expect("a seed and what saw it");
                     catch.seen = Some((seed.parse().expect("a seed"), properties.replace(',', ", ")));
                 }
+                "innocent" => catch.innocent.push(rest.trim().to_owned()),
                 "as" => catch.seen_as = rest.to_owned(),
                 "stuck" => {
                     catch.stuck += 1;
@@ -186,6 +200,9 @@ fn every_exhibit_is_caught() {
                     let catch = hunt(card, first, most);
                     println!("{}", row(card, &catch, first));
                     println!("    reached in {} seeds, {} stood still; {}", catch.reached, catch.stuck, catch.seen_as);
+                    if !catch.innocent.is_empty() {
+                        println!("    wrong without it, so a bug of their own: seeds {}", catch.innocent.join(" "));
+                    }
                     caught.lock().insert(card.name, catch);
                 }
             });

@@ -34,6 +34,8 @@ use strikes::Strikes;
 const FIRST_LEADER: Duration = Duration::from_secs(60);
 /// How long clients may take to come to an end: more than the longest call of any workload.
 const CLIENTS_END: Duration = Duration::from_secs(60);
+/// ... and for a last look at everything.
+const LAST_LOOK: Duration = Duration::from_secs(120);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 const VIOLATIONS_SHOWN: usize = 10;
 
@@ -175,7 +177,9 @@ impl Run {
         }
         self.look_for_stopped(strikes);
         let last_look: BoxFuture<'static, ()> = workload.last_look(&self.stage);
-        among_clients(&self.world, last_look).await;
+        if rt::timeout(LAST_LOOK, among_clients(&self.world, last_look)).await.is_err() {
+            self.violate(Violation::of("clients", format!("the last look took longer than {LAST_LOOK:?}")));
+        }
         let promises = self.stage.promises.lock().clone();
         let (kept, lost) = content::check(&self.world, members, promises).await;
         self.notes.push(format!("{kept} promises kept"));

@@ -1,5 +1,6 @@
 //! Reads of the past: at an old revision a key is what it was then, until a compaction has put the revision out of
-//! reach, and not one moment longer.
+//! reach, and not one moment longer. A watch that begins at an old revision shows what happened there, or is told that
+//! it cannot.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,6 +71,46 @@ impl fmt::Display for Violation {
             Self::RefusedForNothing { read } => write!(out, "read {read} was refused, and nobody compacted so far"),
         }
     }
+}
+
+/// What a watch of one key, begun at the revision of an acknowledged write to it, was told first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    pub key: String,
+    pub at: i64,
+    pub returned: usize,
+    pub first: Seen,
+}
+
+/// Watches by their index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchViolation {
+    /// Its first event is not the one that it began at.
+    Skipped { watch: usize },
+    /// Ended as compacted, and nobody had asked for such a compaction.
+    RefusedForNothing { watch: usize },
+}
+
+impl fmt::Display for WatchViolation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped { watch } => write!(out, "watch {watch} does not begin with what happened at its revision"),
+            Self::RefusedForNothing { watch } => write!(out, "watch {watch} was ended, and nobody compacted so far"),
+        }
+    }
+}
+
+#[must_use]
+pub fn check_watches(compactions: &[Compaction], watches: &[Resumed]) -> Vec<WatchViolation> {
+    let judge = |(watch, one): (usize, &Resumed)| match one.first {
+        Seen::Value { modified, .. } if modified == one.at => None,
+        Seen::Value { .. } | Seen::Nothing => Some(WatchViolation::Skipped { watch }),
+        Seen::Compacted => {
+            let asked = |compaction: &Compaction| compaction.revision > one.at && compaction.called < one.returned;
+            (!compactions.iter().any(asked)).then_some(WatchViolation::RefusedForNothing { watch })
+        }
+    };
+    watches.iter().enumerate().filter_map(judge).collect()
 }
 
 #[must_use]
@@ -146,6 +187,21 @@ mod tests {
         ];
         let compaction = Compaction { revision: 5, called: 11, acknowledged: Some(20) };
         assert_eq!(check(&writes(), &[compaction], &reads), []);
+    }
+
+    #[test]
+    fn a_watch_begins_where_it_was_to_begin_or_not_at_all() {
+        let watch = |at, first| Resumed { key: "k".to_owned(), at, returned: 9, first };
+        let compaction = Compaction { revision: 5, called: 7, acknowledged: None };
+        let right = [watch(3, value(30, 3)), watch(3, Seen::Compacted), watch(5, value(50, 5))];
+        assert_eq!(check_watches(&[compaction], &right), []);
+        let skipped = [watch(3, value(50, 5)), watch(5, Seen::Compacted)];
+        assert_eq!(
+            check_watches(&[compaction], &skipped),
+            [WatchViolation::Skipped { watch: 0 }, WatchViolation::RefusedForNothing { watch: 1 }]
+        );
+        let later = Compaction { called: 10, ..compaction };
+        assert_eq!(check_watches(&[later], &right[1..2]), [WatchViolation::RefusedForNothing { watch: 0 }]);
     }
 
     #[test]

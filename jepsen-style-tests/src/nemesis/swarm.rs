@@ -65,6 +65,9 @@ const SHAPES: [&[&str]; 4] =
 const SHAPE_SHARES: [u64; 4] = [55, 20, 15, 10];
 /// A class is in play in one of so many cases; each seed draws one of these.
 const SPARSENESS: [u64; 4] = [2, 4, 8, 12];
+/// One of so many seeds has snapshots so often, and so short a log behind them, that whoever is away needs one.
+const TIGHT_SPARSENESS: u64 = 3;
+const TIGHT_SNAPSHOT_ENTRIES: u64 = 10;
 /// Rot is in play in one of so many seeds.
 const ROT_SPARSENESS: u64 = 5;
 
@@ -72,7 +75,7 @@ impl Plan {
     pub fn draw(seed: u64, scope: &Scope) -> Self {
         // Apart from the dice of a simulator with the same seed.
         let mut dice = Dice::new(seed ^ 0x706c_616e);
-        let shape = shape(&mut dice, scope);
+        let mut shape = shape(&mut dice, scope);
         let sparseness = *dice.one(&SPARSENESS);
         let usual: Vec<Class> = scope.classes.iter().copied().filter(|class| *class != Class::Rot).collect();
         let mut classes: Vec<Class> = usual.iter().copied().filter(|_| dice.happens(1, sparseness)).collect();
@@ -80,11 +83,14 @@ impl Plan {
             classes.push(*dice.one(&usual));
         }
         let mut blows: Vec<Blow> = classes.iter().flat_map(|class| schedule(*class, scope.faults, &mut dice)).collect();
-        // With dice of its own, so that seeds without it stay what they were before there was rot.
+        // With dice of their own, so that seeds without these stay what they were before.
         let mut rot_dice = Dice::new(seed ^ 0x726f_7400);
         if scope.classes.contains(&Class::Rot) && (usual.is_empty() || rot_dice.happens(1, ROT_SPARSENESS)) {
             classes.push(Class::Rot);
             blows.extend(schedule(Class::Rot, scope.faults, &mut rot_dice));
+        }
+        if Dice::new(seed ^ 0x7469_6768).happens(1, TIGHT_SPARSENESS) {
+            shape.snapshot_entries = TIGHT_SNAPSHOT_ENTRIES;
         }
         blows.sort_by_key(|blow| (blow.at, blow.class));
         let clock_drift_ppm = if classes.contains(&Class::ClockRate) { CLOCK_DRIFT_PPM_MAX } else { 0 };

@@ -1,16 +1,21 @@
-//! History that is dropped while others read it: writers, readers of the past, and one client that compacts.
+//! History that is dropped while others read it: clients write, read the past, watch from there on, and compact.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use holdfast_node::rt;
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
-use holdfast_proto::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest};
+use holdfast_proto::etcdserverpb::watch_client::WatchClient;
+use holdfast_proto::etcdserverpb::watch_request::RequestUnion;
+use holdfast_proto::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest};
 use parking_lot::Mutex;
 
 use super::wire::{bytes_of, revision, value_of};
 use super::{Answer, Client, Stage, Workload, ask};
-use crate::checker::past::{self, Compaction, Read, Seen, Write};
+use crate::checker::past::{self, Compaction, Read, Resumed, Seen, Write};
 use crate::history::{Fate, Tally};
 use crate::report::Violation;
 
@@ -18,6 +23,8 @@ const NAME: &str = "compaction";
 const KEYS: u64 = 4;
 /// How far back readers and compactions look, in acknowledged writes.
 const BACK: u64 = 60;
+/// How long the first message of a watch is waited for.
+const FIRST_MESSAGE: Duration = Duration::from_secs(2);
 const COMPACTED: &str = "required revision has been compacted";
 
 pub struct Compact {
@@ -31,6 +38,7 @@ struct Record {
     writes: Vec<Write>,
     reads: Vec<Read>,
     compactions: Vec<Compaction>,
+    watches: Vec<Resumed>,
     tally: Tally,
 }
 
@@ -42,8 +50,12 @@ impl Record {
 
     /// A revision that was written not long ago.
     fn recent(&self, client: &Client) -> Option<i64> {
+        self.recent_write(client).map(|write| write.revision)
+    }
+
+    fn recent_write(&self, client: &Client) -> Option<&Write> {
         let back = usize::try_from(client.below(BACK)).expect("small");
-        Some(self.writes.get(self.writes.len().checked_sub(1 + back)?)?.revision)
+        self.writes.get(self.writes.len().checked_sub(1 + back)?)
     }
 
     fn count(&mut self, fate: Fate) {
@@ -79,7 +91,12 @@ impl Workload for Compact {
             };
             Violation::of("past", format!("{violation}: {of:?}"))
         };
-        found.iter().take(10).map(told).collect()
+        let watches = past::check_watches(&record.compactions, &record.watches).into_iter().map(|violation| {
+            let (past::WatchViolation::Skipped { watch } | past::WatchViolation::RefusedForNothing { watch }) =
+                violation;
+            Violation::of("past", format!("{violation}: {:?}", record.watches[watch]))
+        });
+        found.iter().map(told).chain(watches).take(10).collect()
     }
 
     fn tally(&self) -> Tally {
@@ -98,7 +115,8 @@ async fn work(mut client: Client, record: Arc<Mutex<Record>>) {
     while !client.stage().is_over() {
         match client.below(20) {
             0..=8 => write(&mut client, &record).await,
-            9..=18 => read(&mut client, &record).await,
+            9..=16 => read(&mut client, &record).await,
+            17..=18 => watch(&mut client, &record).await,
             _ => compact(&mut client, &record).await,
         }
         client.stage().breathe().await;
@@ -151,6 +169,40 @@ async fn read(client: &mut Client, record: &Mutex<Record>) {
     };
     say(client, format!("read {key} at {at}: {seen:?}"));
     record.reads.push(Read { key, at, called, returned, seen });
+    record.count(Fate::Ok);
+}
+
+/// From an acknowledged write on: what comes first.
+async fn watch(client: &mut Client, record: &Mutex<Record>) {
+    let Some(Write { key, revision: at, .. }) = record.lock().recent_write(client).cloned() else { return };
+    let create =
+        WatchCreateRequest { key: Bytes::from(key.clone()), start_revision: at, ..WatchCreateRequest::default() };
+    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    // A stream that goes on: its end would be the watch's.
+    let requests = futures::stream::iter([request]).chain(futures::stream::pending());
+    let mut watches = WatchClient::new(client.anywhere());
+    let first = rt::timeout(FIRST_MESSAGE, async move {
+        let mut answers = watches.watch(requests).await.ok()?.into_inner();
+        while let Ok(Some(answer)) = answers.message().await {
+            if answer.canceled {
+                return (answer.compact_revision > 0).then_some(Ok(Seen::Compacted));
+            }
+            if let Some(kv) = answer.events.first().and_then(|event| event.kv.as_ref()) {
+                let seen = |value| Seen::Value { value, modified: kv.mod_revision };
+                return Some(value_of(kv).map(seen));
+            }
+        }
+        None
+    });
+    let Ok(Some(first)) = first.await else { return record.lock().count(Fate::Failed) };
+    let first = match first {
+        Ok(first) => first,
+        Err(what) => return client.stage().object(&what),
+    };
+    say(client, format!("watch {key} from {at}: {first:?}"));
+    let mut record = record.lock();
+    let returned = record.place();
+    record.watches.push(Resumed { key, at, returned, first });
     record.count(Fate::Ok);
 }
 

@@ -25,6 +25,8 @@ const TTL_LEAST: u64 = 2;
 const TTL_MOST: u64 = 6;
 /// Times that a client comes back to one lease.
 const VISITS_MAX: u64 = 20;
+/// By how much a late renewal is late: leaders look for what has run out every 100 ms.
+const LATE_MS_MAX: u64 = 150;
 /// After the longest TTL, for members to elect and to look for what has run out.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -130,6 +132,9 @@ impl Holder {
         if !self.attach(&mut story).await {
             return Some(story);
         }
+        if self.client.below(2) == 0 && !self.come_late(&mut story).await {
+            return Some(story);
+        }
         let renewals = self.client.below(6);
         for visit in 0..VISITS_MAX {
             rt::sleep(Duration::from_millis(50 + self.client.below(800))).await;
@@ -163,6 +168,14 @@ impl Holder {
                 false
             }
         }
+    }
+
+    /// Renews when the time is up, just before or after the lease ends, or while it does: what is promised then must be
+    /// kept as well. Whether the lease may still be alive.
+    async fn come_late(&mut self, story: &mut Story) -> bool {
+        let ttl = story.promises.last().map_or(Duration::ZERO, |promise| promise.ttl);
+        rt::sleep(ttl + Duration::from_millis(self.client.below(LATE_MS_MAX))).await;
+        self.renew(story).await
     }
 
     /// Whether the lease may still be alive.

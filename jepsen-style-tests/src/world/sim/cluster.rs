@@ -35,6 +35,8 @@ use crate::world::{NodeIndex, StateHash};
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How soon a node that could not join is started again.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// Entries kept behind a snapshot, at most.
+const CATCH_UP_ENTRIES: u64 = 20;
 /// Entries of one segment of the log.
 pub(super) const LOG_SLOTS: u32 = 128;
 const CLIENT_PORT: u16 = 2379;
@@ -146,7 +148,11 @@ fn settings(options: &ClusterOptions, index: NodeIndex, role: Role) -> Settings 
             Role::Founder => ClusterState::New,
             Role::Joiner => ClusterState::Existing,
         },
-        timing: Timing { snapshot_entries: options.snapshot_entries, catch_up_entries: 20, ..Timing::default() },
+        timing: Timing {
+            snapshot_entries: options.snapshot_entries,
+            catch_up_entries: (options.snapshot_entries / 2).min(CATCH_UP_ENTRIES),
+            ..Timing::default()
+        },
         limits: Limits::default(),
         log: options.log.clone(),
         auto_compaction: AutoCompaction::Off,

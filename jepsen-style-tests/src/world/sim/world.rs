@@ -265,7 +265,7 @@ impl SimWorld {
                 self.stop(*node, &mut self.state.lock(), |cluster, node| cluster.kill(node));
                 self.at_once(fault)
             }
-            Fault::Rot { node, place: Place::Log } => self.rot_log(fault, *node),
+            Fault::Rot { node, place: Place::Log } => self.rot_log(fault, *node).await,
             Fault::Rot { place: Place::State | Place::Vote, .. } => Struck::NotHere,
             _ => self.at_once(fault),
         }

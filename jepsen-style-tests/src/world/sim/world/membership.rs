@@ -1,12 +1,10 @@
 //! Who belongs to the simulated cluster: nodes that join, leave, come back empty, or are replaced, as an operator would
 //! do it.
 
-use holdfast_node::ops::NodeState;
-
 use super::super::{members, rot};
 use super::{DiskFaults, Machine, PLACES_MAX, SimWorld};
 use crate::nemesis::Fault;
-use crate::world::{NodeIndex, Struck};
+use crate::world::{NodeIndex, Struck, World as _};
 
 impl SimWorld {
     pub(super) async fn add_member(&self, fault: &Fault, zone: &str) -> Struck {
@@ -60,9 +58,12 @@ impl SimWorld {
         }
     }
 
-    /// A bit of the node's log flips while nobody looks, and the node starts again. One node at a time: what is rotten
-    /// on one member is whole on others.
-    pub(super) fn rot_log(&self, fault: &Fault, node: NodeIndex) -> Struck {
+    /// A bit of the node's log flips while nobody looks, and the node starts again. One node at a time, and where every
+    /// member votes: what is rotten on one is whole on others.
+    pub(super) async fn rot_log(&self, fault: &Fault, node: NodeIndex) -> Struck {
+        if !self.is_settled().await {
+            return Struck::NotHere;
+        }
         let state = &mut *self.state.lock();
         if !state.rotten.is_empty() {
             return Struck::NotHere;
@@ -78,24 +79,16 @@ impl SimWorld {
         if flipped.is_some() { Struck::Done } else { Struck::NotHere }
     }
 
-    /// A member whose log is rotten is replaced by an empty one, if the others agree. Whether none needs it any more:
-    /// the log may be whole again by itself, where a snapshot covers what was rotten, or the leader cut it off.
+    /// A member whose disk rots is replaced by an empty one, if the others agree: also one that says it is well, as its
+    /// state has what is rotten in the log. Whether there is none any more.
     pub(super) async fn replace_rotten(&self) -> bool {
         let rotten: Vec<NodeIndex> = self.state.lock().rotten.iter().copied().collect();
         for node in rotten {
-            let is_whole = match self.cluster.server(node) {
-                Some(server) => !matches!(server.ops().node_state(), NodeState::RepairingLog { .. }),
-                None if self.cluster.is_stopped(node) => false,
-                // It starts, or another fault keeps it down.
-                None => return false,
-            };
-            if !is_whole {
-                if !members::remove(&self.cluster, self.member_places(), node).await {
-                    return false;
-                }
-                self.state.lock().members.remove(&node);
-                self.take_back(node).await;
+            if !members::remove(&self.cluster, self.member_places(), node).await {
+                return false;
             }
+            self.state.lock().members.remove(&node);
+            self.take_back(node).await;
             let state = &mut *self.state.lock();
             state.rotten.remove(&node);
             self.settle(state);
