@@ -140,6 +140,7 @@ impl Core {
         let deadline = rt::Instant::now() + route.timeout.unwrap_or(self.options.request_timeout);
         let mut backoff = Backoff::new(BACKOFF_MAX);
         let mut renewals = 0;
+        let mut failed = None;
         if route.target == Target::Leader && !self.endpoints.knows_leader() {
             self.look_for_leader();
         }
@@ -147,6 +148,8 @@ impl Core {
             let slot = self.endpoints.pick(&route.target);
             let status = match self.attempt(&slot, &route, deadline, request.clone(), &send).await {
                 Ok(answer) => return Ok(answer),
+                // That time ran out says less than why the attempt before did not succeed.
+                Err(status) if crate::connect::is_out_of_time(&status) => failed.take().unwrap_or(status),
                 Err(status) => status,
             };
             if renewals < TOKEN_RENEWALS_MAX && self.wants_another_token(status.message()) {
@@ -162,6 +165,7 @@ impl Core {
             if rt::Instant::now() + pause >= deadline {
                 return Err(retry::into_error(route.intent, &status));
             }
+            failed = Some(status);
             rt::sleep(pause).await;
         }
     }
@@ -227,7 +231,7 @@ impl Core {
         let connect = slot.connection(self.connector.as_ref(), self.options.connect_timeout);
         let connected = match rt::timeout(left, connect).await {
             Ok(connected) => connected,
-            Err(_) => Err(crate::connect::not_connected(format_args!("no time left to reach {}", slot.address))),
+            Err(_) => Err(crate::connect::out_of_time(&slot.address)),
         };
         let mut connection = connected.inspect_err(|_| slot.rest())?;
         if let Some(identity) = &self.identity {

@@ -42,6 +42,18 @@ pub fn not_connected(reason: impl std::fmt::Display) -> Status {
     Status::new(Code::Unavailable, format!("{NO_CONNECTION}: {reason}"))
 }
 
+/// What [`out_of_time`] says behind [`NO_CONNECTION`].
+const OUT_OF_TIME: &str = ": no time left to reach ";
+
+/// The status of a request whose deadline passed before there was a connection.
+pub(crate) fn out_of_time(address: &str) -> Status {
+    Status::new(Code::Unavailable, format!("{NO_CONNECTION}{OUT_OF_TIME}{address}"))
+}
+
+pub(crate) fn is_out_of_time(status: &Status) -> bool {
+    status.message().strip_prefix(NO_CONNECTION).is_some_and(|reason| reason.starts_with(OUT_OF_TIME))
+}
+
 /// The real thing: HTTP/2 over TCP, inside TLS where the address says `https`.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {

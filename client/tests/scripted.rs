@@ -25,9 +25,18 @@ enum Act {
     Break,
 }
 
+/// What comes of connecting to it.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    Well,
+    Refused,
+    /// The first time; later ones are not answered.
+    RefusedThenSilent,
+}
+
 /// One endpoint: whether it can be reached, and what it does with its first, second, … request. The last act goes on.
 struct Endpoint {
-    reachable: bool,
+    reach: Reach,
     acts: Vec<Act>,
     asked: AtomicUsize,
     member: u64,
@@ -47,14 +56,18 @@ impl World {
 
     fn with(mut self, address: &str, acts: &[Act]) -> Self {
         let member = self.endpoints.len() as u64 + 1;
-        let endpoint = Endpoint { reachable: true, acts: acts.to_vec(), asked: AtomicUsize::new(0), member, leader: 0 };
+        let endpoint =
+            Endpoint { reach: Reach::Well, acts: acts.to_vec(), asked: AtomicUsize::new(0), member, leader: 0 };
         self.endpoints.insert(address.into(), Arc::new(endpoint));
         self
     }
 
-    fn unreachable(mut self, address: &str) -> Self {
-        let endpoint =
-            Endpoint { reachable: false, acts: vec![Act::Answer], asked: AtomicUsize::new(0), member: 9, leader: 0 };
+    fn unreachable(self, address: &str) -> Self {
+        self.reached(address, Reach::Refused)
+    }
+
+    fn reached(mut self, address: &str, reach: Reach) -> Self {
+        let endpoint = Endpoint { reach, acts: vec![Act::Answer], asked: AtomicUsize::new(0), member: 9, leader: 0 };
         self.endpoints.insert(address.into(), Arc::new(endpoint));
         self
     }
@@ -79,8 +92,12 @@ impl Connector for World {
         let endpoint = Arc::clone(&self.endpoints[address]);
         let (address, log) = (address.to_owned(), Arc::clone(&self.log));
         Box::pin(async move {
-            if !endpoint.reachable {
-                return Err(not_connected("connection refused"));
+            match endpoint.reach {
+                Reach::Well => {}
+                Reach::RefusedThenSilent if endpoint.asked.fetch_add(1, Ordering::SeqCst) > 0 => {
+                    std::future::pending::<()>().await;
+                }
+                Reach::Refused | Reach::RefusedThenSilent => return Err(not_connected("connection refused")),
             }
             Ok(Channel::new(tower::service_fn(move |request: http::Request<tonic::body::Body>| {
                 serve(Arc::clone(&endpoint), address.clone(), Arc::clone(&log), request.uri().path().to_owned())
@@ -181,6 +198,14 @@ async fn when_nobody_can_be_reached_a_write_certainly_did_not_happen() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert_eq!(error.fate(), Fate::NotExecuted);
     assert!(log.lock().expect("lock").is_empty());
+}
+
+#[tokio::test]
+async fn why_nobody_could_be_reached_is_said_though_the_last_attempt_had_no_time_to_find_out() {
+    let (client, _) = World::new().reached("a", Reach::RefusedThenSilent).client(options());
+    let error = client.put("k", "v").await.expect_err("nobody there");
+    assert_eq!(error.fate(), Fate::NotExecuted);
+    assert!(error.to_string().contains("connection refused"), "{error}");
 }
 
 #[tokio::test]

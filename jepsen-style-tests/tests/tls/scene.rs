@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::authority::{Authority, Pair};
 
 /// For requests that are refused: nobody should have to wait for them.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(4);
 
 /// A folder for certificates, and an authority in it.
 pub struct Scene {

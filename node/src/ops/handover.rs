@@ -12,8 +12,11 @@ use crate::raft::MemberRefusal;
 use crate::rt;
 use crate::types::MemberId;
 
-/// How long members have to say how they are, before leadership is handed to one of them.
-const ASK_MS: u64 = 300;
+/// How long members have to say how they are, before leadership is handed to one of them. This one goes on leading
+/// meanwhile: it costs no write.
+const ASK_MS: u64 = 1000;
+/// The same while this member's disk hangs, and nothing is written.
+const ASK_IN_NEED_MS: u64 = 300;
 /// Entries that a successor may still lack. It must get them within an election timeout.
 const LAG_ENTRIES_MAX: u64 = 1000;
 /// States in which a member leads.
@@ -50,7 +53,7 @@ impl Ops {
         if to == self.me() {
             return Ok(());
         }
-        let candidates = self.candidates(&[to]).await;
+        let candidates = self.candidates(&[to], ASK_MS).await;
         let last_index = self.standing().last_log_index;
         if successor(&candidates, last_index) != Some(to) {
             tracing::warn!(%to, ?candidates, last_index, "leadership is not handed to a member that cannot take it");
@@ -86,7 +89,7 @@ impl Ops {
         if others.is_empty() {
             return Ok(());
         }
-        let candidates = self.candidates(&others).await;
+        let candidates = self.candidates(&others, ASK_MS).await;
         match successor(&candidates, self.standing().last_log_index) {
             Some(successor) => self.transfer(successor, deadline).await,
             None => {
@@ -102,7 +105,7 @@ impl Ops {
             self.members().voters().map(|voter| voter.id).filter(|id| *id != self.me()).collect();
         // Well below the patience of a leader, or leadership would come back soon.
         let wait_max = self.disk_patience() / 2;
-        let asked = self.candidates(&others).await;
+        let asked = self.candidates(&others, ASK_IN_NEED_MS).await;
         let candidates: Vec<Candidate> = asked.iter().filter(|one| one.disk_wait < wait_max).cloned().collect();
         let last_index = self.standing().last_log_index;
         let successor = successor(&candidates, last_index);
@@ -116,13 +119,13 @@ impl Ops {
     }
 
     /// Asks voters how they are. Those that do not answer are left out.
-    async fn candidates(&self, ids: &[MemberId]) -> Vec<Candidate> {
+    async fn candidates(&self, ids: &[MemberId], ask_ms: u64) -> Vec<Candidate> {
         let members = self.members();
         let voters = ids.iter().filter(|id| members.voters().any(|voter| voter.id == **id));
         let progress = self.replica().replication();
         let progress = &progress;
         let asks = voters.map(|id| async move {
-            let said = self.ask(*id, Deadline::after_ms(ASK_MS)).await?;
+            let said = self.ask(*id, Deadline::after_ms(ask_ms)).await?;
             // What it acknowledged to us may be newer than what it says, and the other way round.
             let last_index = progress.get(id).copied().unwrap_or(0).max(said.last_index);
             Some(Candidate {

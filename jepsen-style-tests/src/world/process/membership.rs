@@ -50,7 +50,13 @@ impl Cluster {
         limit: Duration,
     ) -> Result<(), ChangeError> {
         let (begun, url) = (Instant::now(), self.peer_url(index));
-        if self.id_of(index, limit).await?.is_some() {
+        let is_listed = |members: &[Member]| members.iter().any(|member| member.peer_ur_ls.contains(&url));
+        let members = self.listed(limit).await?;
+        if is_listed(&members) {
+            // An attempt of which nobody knew may have made it one: it has not run yet then.
+            if !self.data_dir(index).exists() {
+                self.set_role(index, Role::Joiner, &self.initial_cluster(&members));
+            }
             return Ok(());
         }
         if self.data_dir(index).exists() {
@@ -63,7 +69,7 @@ impl Cluster {
                 Err(error) => error.to_string(),
             };
             let members = self.listed(limit).await?;
-            if members.iter().any(|member| member.peer_ur_ls.contains(&url)) {
+            if is_listed(&members) {
                 self.set_role(index, Role::Joiner, &self.initial_cluster(&members));
                 return Ok(());
             }

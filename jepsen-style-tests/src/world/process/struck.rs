@@ -87,7 +87,7 @@ impl StruckCluster {
             | Fault::FullDisk { node } => self.places[*node].disk.is_some(),
             Fault::MemberAdd { zone } => self.join_anew(fault, zone, JoinAs::Voter).await,
             Fault::LearnerAdd { zone } => self.join_anew(fault, zone, JoinAs::Learner).await,
-            Fault::MemberRemove { node } => self.leave(*node, CHANGE_MAX).await,
+            Fault::MemberRemove { node } => self.leave_or_be_killed(*node).await,
             Fault::Restart { node, stop } => {
                 self.stop(*node, *stop).await;
                 return Struck::Done;
@@ -291,6 +291,16 @@ impl StruckCluster {
         }
         self.places[node].is_member = true;
         self.joined.push((fault.clone(), node));
+        true
+    }
+
+    /// Whether it was removed is not always known in time: the answer may be lost with the leader, who may have been
+    /// removed. It does not run any more, whichever it is, and the end of the fault finds out.
+    async fn leave_or_be_killed(&mut self, node: NodeIndex) -> bool {
+        if !self.leave(node, CHANGE_MAX).await {
+            self.places[node].is_member = false;
+            self.kill(node);
+        }
         true
     }
 
