@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use holdfast_client::JoinAs;
 use holdfast_jepsen::world::process::{Cluster, PATIENCE, Role, Shape, until};
+use holdfast_node::rt;
+use holdfast_proto::etcdserverpb::RangeRequest;
+use holdfast_proto::etcdserverpb::kv_client::KvClient;
+use tonic::Code;
 
 /// Far below any deadline of a request.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -44,4 +48,21 @@ pub async fn one_to_two() {
     cluster.spawn(second);
     until(PATIENCE, "write by both", || async { client.put("both", "x").await.map_err(|error| error.to_string()) })
         .await;
+}
+
+/// Nobody tells a member that it was removed, and nobody sends it entries any more. Whoever asks it is sent away at
+/// once, and not left to wait for a state that never comes.
+pub async fn a_removed_member() {
+    let cluster = Cluster::start(&Shape::holdfast(3)).await;
+    let leader = cluster.wait_leader(None).await;
+    let removed = (leader + 1) % 3;
+    cluster.remove_member(removed).await;
+    // What the others agree on from now on, it does not hear of.
+    cluster.client_of(leader, PATIENCE).put("key", "x").await.expect("a write");
+    let channel = rt::connect(&cluster.endpoint(removed), &rt::PeerTls::default()).expect("a well-formed URL");
+    let begun = Instant::now();
+    let request = RangeRequest { key: "key".into(), ..RangeRequest::default() };
+    let refused = KvClient::new(channel).range(request).await.expect_err("it does not know");
+    assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "etcdserver: server stopped"));
+    assert!(begun.elapsed() < AT_ONCE, "it took {:?}", begun.elapsed());
 }

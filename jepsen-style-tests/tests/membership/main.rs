@@ -25,6 +25,11 @@ async fn a_leader_without_a_quorum_sends_clients_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_removed_sends_clients_away() {
+    growing::a_removed_member().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_member_grows_to_two_and_is_answered_at_once() {
     growing::one_to_two().await;
 }

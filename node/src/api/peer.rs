@@ -14,9 +14,9 @@ use tonic::{Request, Response, Status};
 
 use super::status;
 use super::timeout::parse_timeout;
-use crate::ops::{Commands, Deadline, Ops, OpsError, change_from_wire, refusal_name};
+use crate::ops::{Commands, Deadline, Ops, OpsError, REMOVED, change_from_wire, refusal_name};
 use crate::raft::MemberRefusal;
-use crate::types::LeaseId;
+use crate::types::{LeaseId, MemberId};
 
 /// Longer work is not taken from another member, whatever it says.
 const DEADLINE_MAX: Duration = Duration::from_secs(60);
@@ -79,6 +79,12 @@ impl Peer for PeerService {
         let (metadata, _, request) = request.into_parts();
         let deadline = self.admit(&metadata, request.envelope.as_ref())?;
         let position = self.ops.read_index_here(deadline).await?;
+        // By now this member has proved that it leads: it knows who belongs to the cluster. Nobody sends a member that
+        // does not the entries it would wait for.
+        let asker = MemberId(request.envelope.map_or(0, |envelope| envelope.from_member));
+        if self.ops.members().get(asker).is_none() {
+            return Err(Status::failed_precondition(REMOVED));
+        }
         Ok(Response::new(peer::ReadIndexResponse {
             read_log: Some(peer::LogId { term: position.term, index: position.index }),
             raft_term: self.ops.replica().term(),

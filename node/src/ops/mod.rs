@@ -40,6 +40,7 @@ pub use leases::LeaseTerm;
 pub use membership::{RAN_BEFORE, change_from_wire, change_of_publishing, refusal_name};
 pub use propose::REFUSED;
 pub use queue::{Commands, Proposed};
+pub use read::REMOVED;
 pub use topology::{MemberHealth, Topology, TopologyMember};
 pub use turn::{Place, Turn};
 

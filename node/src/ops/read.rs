@@ -5,6 +5,7 @@
 //! own state is there. Reads that arrive while a round is under way share the next one.
 
 use tokio::sync::{mpsc, oneshot};
+use tonic::Code;
 
 use super::propose::with_timeout;
 use super::{Deadline, Ops, OpsError};
@@ -17,6 +18,9 @@ use holdfast_proto::peer;
 const WAITING_MAX: usize = 65_536;
 /// The question to the quorum; it is asked again after that.
 const ROUND_MS_MAX: u64 = 500;
+
+/// What a leader says to a member that was removed.
+pub const REMOVED: &str = "holdfast: the asking member was removed from the cluster";
 
 struct Reader {
     deadline: Deadline,
@@ -137,6 +141,9 @@ async fn index_from_leader(ops: &Ops, deadline: Deadline) -> Result<LogId, OpsEr
     let mut client = ops.client_of(leader)?;
     let answer = match rt::timeout(deadline.left(), client.read_index(with_timeout(request, deadline))).await {
         Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) if status.code() == Code::FailedPrecondition && status.message() == REMOVED => {
+            return Err(OpsError::Stopped("it was removed from the cluster".to_owned()));
+        }
         Ok(Err(_)) | Err(_) => return Err(OpsError::NoLeader),
     };
     let position = answer.read_log.ok_or(OpsError::NoLeader)?;
