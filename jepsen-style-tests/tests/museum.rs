@@ -9,11 +9,11 @@
 //! A seed that is wrong without the bug as well shows nothing of it, and is named. Each seed has a limit in real time,
 //! and each exhibit a number of seeds. A seed that stands still shows nothing, and its process is given up, as nothing
 //! else ends it. What the simulator itself sees, such as a cluster that spins while time stands still, is a finding
-//! like any other.
+//! like any other, and so is a process that dies.
 //!
 //! Variables: HOLDFAST_MUSEUM_EXHIBIT (all by default), HOLDFAST_MUSEUM_SEEDS (how many an exhibit is given),
 //! HOLDFAST_SIM_SEED (the first), HOLDFAST_MUSEUM_WRITE (the document that the table goes into); for `one_exhibit`,
-//! HOLDFAST_MUSEUM_SHOW=1: with every log line and the timeline.
+//! HOLDFAST_MUSEUM_SHOW=1: with every log line and the timeline; HOLDFAST_MUSEUM_SOUND=1: one seed without the bug.
 
 #![cfg(all(madsim, feature = "museum"))]
 
@@ -87,11 +87,17 @@ fn say(what: &str, rest: &str) {
 fn one_exhibit() {
     let name = setting("HOLDFAST_MUSEUM_EXHIBIT").expect("one is named");
     let card = EXHIBITS.iter().find(|card| card.name == name).expect("it exists");
+    if number("HOLDFAST_MUSEUM_SOUND", 0) == 1 {
+        let sound = show(Plant::default(), number("HOLDFAST_SIM_SEED", 1));
+        say("sound", if sound.is_some_and(|sound| sound.troubles.is_empty()) { "yes" } else { "no" });
+        exit(0);
+    }
     let begun = Instant::now();
     for seed in number("HOLDFAST_SIM_SEED", 1)..number("HOLDFAST_MUSEUM_END", 2) {
         if begun.elapsed() > EXHIBIT_MAX {
             break;
         }
+        say("begins", &seed.to_string());
         let Some(shown) = show(Plant(Some(card.exhibit)), seed) else {
             say("stuck", &seed.to_string());
             exit(0);
@@ -128,18 +134,26 @@ struct Catch {
     innocent: Vec<String>,
 }
 
+/// A process of `one_exhibit`, and what it says.
+fn child(card: &Card, from: u64, end: u64, sound: u64) -> (String, String) {
+    let output = Command::new(std::env::current_exe().expect("a running test has a file"))
+        .args(["--exact", "one_exhibit", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("HOLDFAST_MUSEUM_EXHIBIT", card.name)
+        .env("HOLDFAST_SIM_SEED", from.to_string())
+        .env("HOLDFAST_MUSEUM_END", end.to_string())
+        .env("HOLDFAST_MUSEUM_SOUND", sound.to_string())
+        .output()
+        .expect("the test can start itself");
+    let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (said, complained)
+}
+
 fn hunt(card: &Card, first: u64, most: u64) -> Catch {
     let (begun, mut catch, mut from) = (Instant::now(), Catch::default(), first);
     while from < first + most && begun.elapsed() < EXHIBIT_MAX {
-        let output = Command::new(std::env::current_exe().expect("a running test has a file"))
-            .args(["--exact", "one_exhibit", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("HOLDFAST_MUSEUM_EXHIBIT", card.name)
-            .env("HOLDFAST_SIM_SEED", from.to_string())
-            .env("HOLDFAST_MUSEUM_END", (first + most).to_string())
-            .output()
-            .expect("the test can start itself");
-        let text = String::from_utf8_lossy(&output.stdout);
+        let (text, complaint) = child(card, from, first + most, 0);
         from = first + most;
+        let mut begun_last = None;
         for line in text.lines().filter_map(|line| line.strip_prefix(SAYS)) {
             let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
             match what {
@@ -149,6 +163,7 @@ fn hunt(card: &Card, first: u64, most: u64) -> Catch {
                     catch.seen = Some((seed.parse().expect("a seed"), properties.replace(',', ", ")));
                 }
                 "innocent" => catch.innocent.push(rest.trim().to_owned()),
+                "begins" => begun_last = rest.trim().parse::<u64>().ok(),
                 "as" => catch.seen_as = rest.to_owned(),
                 "stuck" => {
                     catch.stuck += 1;
@@ -158,7 +173,17 @@ fn hunt(card: &Card, first: u64, most: u64) -> Catch {
             }
         }
         let is_told = catch.seen.is_some() || text.contains("MUSEUM missed") || text.contains("MUSEUM stuck");
-        assert!(is_told, "{}: the process said nothing:\n{}", card.name, String::from_utf8_lossy(&output.stderr));
+        if !is_told {
+            let seed = begun_last.unwrap_or_else(|| panic!("{}: no seed began:\n{complaint}", card.name));
+            if child(card, seed, seed + 1, 1).0.contains("MUSEUM sound yes") {
+                catch.seen = Some((seed, "panic".to_owned()));
+                let why = complaint.lines().find(|line| line.contains("panicked at")).unwrap_or("it died");
+                catch.seen_as = format!("the process of the run died: {why}");
+            } else {
+                catch.innocent.push(seed.to_string());
+                from = seed + 1;
+            }
+        }
         if catch.seen.is_some() {
             break;
         }

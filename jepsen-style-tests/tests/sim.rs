@@ -216,6 +216,13 @@ fn hung_disks_under_many_seeds() {
 }
 
 #[test]
+fn leaders_with_rotten_logs_under_many_seeds() {
+    for when in [sim::Rotten::AtStart, sim::Rotten::WhileItLeads] {
+        under_many_seeds(move |trace| sim::rotten_leader(trace, when));
+    }
+}
+
+#[test]
 fn founding_under_many_seeds() {
     under_many_seeds(sim::founding);
 }

@@ -5,12 +5,13 @@
 //!   one leader a term      no two members have a vote for themselves that a quorum confirmed
 //!   vote never lost        what a member's log opens with is no older than what it voted last
 //!   log never lost         ... nor shorter than what it acknowledged, unless a leader cut it
+//!   a cut is a cut         ... nor does it end with what was cut off
 //!   log matching           one content for each <term, index>
 //!   committed for ever     one entry for each index, on every member that applies it
 //! ```
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_node::env::witness::Promise;
 use holdfast_node::types::{LogId, MemberId, Vote};
@@ -30,11 +31,22 @@ pub struct Ledger {
     broken: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Member {
     vote: Option<Vote>,
     /// One past the last index that must still be there.
     acknowledged_end: u64,
+    /// Terms by index of what is on its disk.
+    on_disk: BTreeMap<u64, u64>,
+    /// What was cut off on disk, and not written again.
+    cut: BTreeSet<LogId>,
+}
+
+impl Member {
+    fn cut(&mut self, after: Option<LogId>) {
+        let gone = self.on_disk.split_off(&end(after));
+        self.cut.extend(gone.into_iter().map(|(index, term)| LogId { term, index }));
+    }
 }
 
 impl Ledger {
@@ -67,6 +79,9 @@ impl Ledger {
                     let last = member.acknowledged_end - 1;
                     return Err(format!("member {id} had acknowledged entry {last}, and its log opens without it"));
                 }
+                if let Some(last) = last.filter(|last| member.cut.contains(last)) {
+                    return Err(format!("a leader had cut entry {last} off member {id}'s log, which opens with it"));
+                }
                 Ok(())
             }
             Promise::Voted { vote } => {
@@ -76,21 +91,29 @@ impl Ledger {
                 member.vote = Some(vote);
                 self.elect(id, vote)
             }
-            Promise::Appended { log_id, checksum } => match self.contents.entry(log_id) {
-                Entry::Occupied(known) if *known.get() != checksum => {
-                    Err(format!("member {id} has another entry at {log_id} than somebody else"))
+            Promise::Appended { log_id, checksum } => {
+                member.on_disk.insert(log_id.index, log_id.term);
+                member.cut.remove(&log_id);
+                match self.contents.entry(log_id) {
+                    Entry::Occupied(known) if *known.get() != checksum => {
+                        Err(format!("member {id} has another entry at {log_id} than somebody else"))
+                    }
+                    known => {
+                        known.or_insert(checksum);
+                        Ok(())
+                    }
                 }
-                known => {
-                    known.or_insert(checksum);
-                    Ok(())
-                }
-            },
+            }
             Promise::Acknowledged { last } => {
                 member.acknowledged_end = last.index + 1;
                 Ok(())
             }
             Promise::Truncated { after } => {
                 member.acknowledged_end = member.acknowledged_end.min(end(after));
+                Ok(())
+            }
+            Promise::Cut { after } => {
+                member.cut(after);
                 Ok(())
             }
             Promise::Applied { log_id, checksum } => match self.applied.entry(log_id.index) {
@@ -188,6 +211,21 @@ mod tests {
         assert!(breaks(&[acknowledged, opened(Some(at(1, 4)))]));
         assert!(breaks(&[acknowledged, opened(None)]));
         assert!(!breaks(&[acknowledged, (A, Promise::Truncated { after: Some(at(1, 4)) }), opened(Some(at(1, 4)))]));
+    }
+
+    #[test]
+    fn what_was_cut_off_does_not_come_back() {
+        let appended = |log_id| (A, Promise::Appended { log_id, checksum: 7 });
+        let (all, cut) = ([at(1, 4), at(1, 5), at(1, 6)].map(appended), (A, Promise::Cut { after: Some(at(1, 4)) }));
+        let opened = |last| (A, Promise::Opened { vote: None, last: Some(last) });
+        let begun = (A, Promise::Truncated { after: Some(at(1, 4)) });
+        let story = |rest: &[(MemberId, Promise)]| [&all[..], rest].concat();
+        assert!(!breaks(&story(&[begun, opened(at(1, 6))])), "power went first");
+        assert!(breaks(&story(&[begun, cut, opened(at(1, 6))])));
+        assert!(!breaks(&story(&[begun, cut, opened(at(1, 4))])));
+        assert!(!breaks(&story(&[begun, cut, appended(at(2, 5)), opened(at(2, 5))])));
+        assert!(breaks(&story(&[begun, cut, appended(at(2, 5)), opened(at(1, 6))])));
+        assert!(!breaks(&story(&[begun, cut, appended(at(1, 5)), opened(at(1, 5))])), "it was sent again");
     }
 
     #[test]

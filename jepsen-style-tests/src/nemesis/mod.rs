@@ -22,4 +22,4 @@ pub use cut::Cut;
 pub use dice::Dice;
 pub use fault::{Class, Fault, Fleet, Place, Stop, SyncFailure};
 pub use standing::{Links, Standing};
-pub use swarm::{Plan, Scope, Shape};
+pub use swarm::{AtCuts, Plan, Scope, Shape};

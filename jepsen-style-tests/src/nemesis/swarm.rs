@@ -23,6 +23,14 @@ pub struct Shape {
     pub segment_bytes: u64,
 }
 
+/// What happens when a log is cut on a member's disk, before anything is written over what was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtCuts {
+    Nothing,
+    /// Power goes there, for a moment. In the simulator: nobody else sees such a moment.
+    PowerLoss,
+}
+
 /// What a plan may draw from.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -49,6 +57,7 @@ pub struct Plan {
     pub classes: Vec<Class>,
     /// By time.
     pub blows: Vec<Blow>,
+    pub at_cuts: AtCuts,
     /// Decides which nodes live in the end, and how the others fail.
     pub core_dice: u64,
     /// Clients of each workload.
@@ -68,6 +77,8 @@ const SPARSENESS: [u64; 4] = [2, 4, 8, 12];
 /// One of so many seeds has snapshots so often, and so short a log behind them, that whoever is away needs one.
 const TIGHT_SPARSENESS: u64 = 3;
 const TIGHT_SNAPSHOT_ENTRIES: u64 = 10;
+/// Power goes where logs are cut in one of so many seeds.
+const CUT_SPARSENESS: u64 = 4;
 /// Rot is in play in one of so many seeds.
 const ROT_SPARSENESS: u64 = 5;
 
@@ -93,6 +104,9 @@ impl Plan {
             shape.snapshot_entries = TIGHT_SNAPSHOT_ENTRIES;
         }
         blows.sort_by_key(|blow| (blow.at, blow.class));
+        let power_may_go = scope.classes.contains(&Class::PowerLoss);
+        let power_goes = power_may_go && Dice::new(seed ^ 0x6375_7400).happens(1, CUT_SPARSENESS);
+        let at_cuts = if power_goes { AtCuts::PowerLoss } else { AtCuts::Nothing };
         let clock_drift_ppm = if classes.contains(&Class::ClockRate) { CLOCK_DRIFT_PPM_MAX } else { 0 };
         Self {
             seed,
@@ -100,6 +114,7 @@ impl Plan {
             faults: scope.faults,
             classes,
             blows,
+            at_cuts,
             core_dice: dice.any(),
             clients: dice.between(2, 6),
             pause: dice.between_ms(2, 60),

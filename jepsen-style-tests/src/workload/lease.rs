@@ -1,4 +1,5 @@
-//! Leases: granted, given a key, renewed for a while, left alone or revoked, and looked at all the time.
+//! Leases: granted, given a key, renewed for a while, left alone or revoked, and looked at all the time. Some come in
+//! bunches, each renewed at about the moment at which it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ const TTL_MOST: u64 = 6;
 const VISITS_MAX: u64 = 20;
 /// By how much a late renewal is late: leaders look for what has run out every 100 ms.
 const LATE_MS_MAX: u64 = 150;
+/// Leases of a bunch.
+const BUNCH: u64 = 10;
 /// After the longest TTL, for members to elect and to look for what has run out.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -101,11 +104,38 @@ struct Holder {
 impl Holder {
     async fn run(mut self) {
         while !self.client.stage().is_over() {
-            if let Some(story) = self.one_lease().await {
-                self.record.lock().stories.push(story);
-            }
+            let stories = match self.client.below(3) {
+                0 => self.bunch().await,
+                _ => self.one_lease().await.into_iter().collect(),
+            };
+            self.record.lock().stories.extend(stories);
             self.client.stage().breathe().await;
         }
+    }
+
+    /// Leases that are renewed while their end is being proposed, if it so happens: what is promised then must be kept
+    /// as well. A single one rarely meets that moment.
+    async fn bunch(&mut self) -> Vec<Story> {
+        let (mut held, mut stories) = (Vec::new(), Vec::new());
+        for _ in 0..BUNCH {
+            if self.client.stage().is_over() {
+                break;
+            }
+            let Some(mut story) = self.grant(TTL_LEAST).await else { continue };
+            if self.attach(&mut story).await { held.push(story) } else { stories.push(story) }
+        }
+        for story in &mut held {
+            let ends = story.promises.last().map_or(Duration::ZERO, |promise| promise.answered + promise.ttl);
+            let late = Duration::from_millis(self.client.below(LATE_MS_MAX));
+            rt::sleep((ends + late).saturating_sub(self.client.stage().timeline.now())).await;
+            self.renew(story).await;
+        }
+        rt::sleep(Duration::from_millis(self.client.below(500))).await;
+        for story in &mut held {
+            self.look(story).await;
+        }
+        stories.extend(held);
+        stories
     }
 
     fn say(&self, what: impl Into<String>) -> Duration {
@@ -120,15 +150,7 @@ impl Holder {
     /// None if it did not come into being, or nobody knows.
     async fn one_lease(&mut self) -> Option<Story> {
         let ttl = TTL_LEAST + self.client.below(TTL_MOST - TTL_LEAST + 1);
-        let asked = self.say(format!("grant {ttl} s ..."));
-        let grant = LeaseGrantRequest { ttl: i64::try_from(ttl).expect("small"), id: 0 };
-        let granted = ask(LeaseClient::new(self.client.anywhere()).lease_grant(grant)).await;
-        self.count(fate_of(&granted));
-        let granted = granted.ok()?;
-        let answered = self.say(format!("granted {:x} for {} s", granted.id, granted.ttl));
-        let promise = Promise { asked, answered, ttl: seconds(granted.ttl) };
-        let mut story =
-            Story { id: granted.id, wanted: Duration::from_secs(ttl), promises: vec![promise], ..Story::default() };
+        let mut story = self.grant(ttl).await?;
         if !self.attach(&mut story).await {
             return Some(story);
         }
@@ -149,6 +171,19 @@ impl Holder {
             }
         }
         Some(story)
+    }
+
+    /// None if it did not come into being, or nobody knows.
+    async fn grant(&mut self, ttl: u64) -> Option<Story> {
+        let asked = self.say(format!("grant {ttl} s ..."));
+        let grant = LeaseGrantRequest { ttl: i64::try_from(ttl).expect("small"), id: 0 };
+        let granted = ask(LeaseClient::new(self.client.anywhere()).lease_grant(grant)).await;
+        self.count(fate_of(&granted));
+        let granted = granted.ok()?;
+        let answered = self.say(format!("granted {:x} for {} s", granted.id, granted.ttl));
+        let promise = Promise { asked, answered, ttl: seconds(granted.ttl) };
+        let wanted = Duration::from_secs(ttl);
+        Some(Story { id: granted.id, wanted, promises: vec![promise], ..Story::default() })
     }
 
     /// Whether the key was given to the lease.

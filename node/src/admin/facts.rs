@@ -28,10 +28,11 @@ pub fn of(ops: &Ops) -> Result<Facts, OpsError> {
         snapshot_index: standing.snapshot_index,
         purged_index: standing.purged_index,
         proposals_waiting: ops.proposals_waiting() as u64,
-        log_holes: match &state {
-            NodeState::RepairingLog { holes } => holes.len() as u64,
-            NodeState::Ok | NodeState::StalledDisk | NodeState::ReadOnlySpace => 0,
-        },
+        log_holes: ops.replica().unreadable_entries() as u64
+            + match &state {
+                NodeState::RepairingLog { holes } => holes.len() as u64,
+                NodeState::Ok | NodeState::StalledDisk | NodeState::ReadOnlySpace => 0,
+            },
         members: members.members.len() as u64,
         voters: members.voters().count() as u64,
         zones_that_hold_a_quorum: members.zones_that_hold_a_quorum().len() as u64,

@@ -36,6 +36,8 @@ probes! {
     SyncedEntryTruncated "... and some of them were synced already"
     LogPurged "the log was purged behind a snapshot"
     AppendsGathered "several appends shared one sync"
+    CoveredRotPurged "a start purged rotten entries that its state covers"
+    UnreadablePassedOver "a follower lacked an entry that is rotten at the leader"
     // ---- agreement ----
     VoteRefused "a vote was refused"
     PreVoteRefused "a pre-vote was refused"

@@ -19,8 +19,10 @@ pub enum Promise {
     Appended { log_id: LogId, checksum: u32 },
     /// Everything up to here is on disk, or should be, and the leader was or will be told so.
     Acknowledged { last: LogId },
-    /// Everything behind this is cut off.
+    /// Everything behind this is being cut off.
     Truncated { after: Option<LogId> },
+    /// It is cut off on disk as well, or should be.
+    Cut { after: Option<LogId> },
     /// The state has this entry.
     Applied { log_id: LogId, checksum: u32 },
     /// The state was replaced by one that is this far.

@@ -51,6 +51,8 @@ pub enum StartError {
     RestoredAs { dir: PathBuf, name: String, given: String },
     #[error("the Raft log in {dir} could not be begun behind the restored state: {source}")]
     Restored { dir: PathBuf, source: WalError },
+    #[error("the Raft log in {dir} could not be made to begin behind rotten entries that the state covers: {source}")]
+    RottenLog { dir: PathBuf, source: WalError },
     #[error("the state in {dir}: {source}")]
     State { dir: PathBuf, source: EngineError },
     #[error("the state in {dir}: {source}")]

@@ -21,7 +21,7 @@ use crate::settings::{ClusterState, Settings};
 use crate::state;
 use crate::storage::Store;
 use crate::types::{LogId, Revision};
-use crate::wal::{self, Log, Origin};
+use crate::wal::{self, Hole, Log, Origin};
 
 /// Who this node is, and whom it founds a cluster with if it does.
 pub struct Who {
@@ -142,6 +142,35 @@ pub struct OpenedAll {
     pub applied: Option<LogId>,
 }
 
+/// Rotten entries that the state covers, and those that it does not.
+///
+/// The first need not be read by this member any more. But a follower may lack them, and the leader would find out when
+/// it has to send them. So the log is made to begin behind the newest of them: whoever lacks it is given a snapshot.
+fn sorted_holes(holes: &[Hole], applied: Option<LogId>) -> (Vec<LogId>, Vec<LogId>) {
+    let holes = holes.iter().copied().map(Hole::log_id);
+    holes.partition(|hole| applied.is_some_and(|applied| hole.index <= applied.index))
+}
+
+fn report(covered: &[LogId], holes: &[LogId]) {
+    if let Some(newest) = covered.last() {
+        sometimes!(CoveredRotPurged);
+        tracing::error!(
+            entries = covered.len(),
+            %newest,
+            "the Raft log had rotten entries that the state covers: it begins behind them now, and members that lack \
+             them are given a snapshot; check the disk"
+        );
+    }
+    if let Some(first) = holes.first() {
+        tracing::error!(
+            holes = holes.len(),
+            %first,
+            "the Raft log has rotten entries: this node votes but does not lead, and applies nothing from the first of \
+             them on; see docs/OPERATIONS.md, \"repairing(log)\""
+        );
+    }
+}
+
 pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedAll, StartError> {
     let (settings, io) = (settings.clone(), io.clone());
     let identity = wal::Identity { cluster: who.identity.cluster, member: who.identity.member };
@@ -185,19 +214,29 @@ pub async fn open_all(settings: &Settings, io: &Io, who: &Who) -> Result<OpenedA
         let revision = mvcc::revision(view.as_ref()).map_err(in_reading)?;
         let auth = Arc::new(auth::Live::new(&auth::AuthState::load(view.as_ref()).map_err(in_state)?));
         drop(view);
-        // What the state covers already need not be read from the log any more.
-        let covered = applied.map_or(0, |applied| applied.index);
-        let holes = found.holes.iter().filter(|hole| hole.index > covered);
-        let holes: Vec<LogId> = holes.map(|hole| LogId { term: hole.term, index: hole.index }).collect();
-        if let Some(first) = holes.first() {
-            tracing::error!(
-                holes = holes.len(),
-                %first,
-                "the Raft log has rotten entries: this node votes but does not lead, and applies nothing from the \
-                 first of them on; see docs/OPERATIONS.md, \"repairing(log)\""
-            );
+        let (covered, holes) = sorted_holes(&found.holes, applied);
+        if let Some(newest) = covered.last() {
+            // Before the log forgets what led to it.
+            store.engine().flush().map_err(in_state)?;
+            let in_log = |source| StartError::RottenLog { dir: settings.wal_dir.clone(), source };
+            log.purge(*newest).map_err(in_log)?;
         }
+        report(&covered, &holes);
         Ok(OpenedAll { log, holes, store: Arc::new(store), leases, revision, auth, applied })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rot_is_sorted_by_what_the_state_covers() {
+        let at = |index| LogId { term: 1, index };
+        let holes = [0, 3, 5, 6].map(|index| Hole { term: 1, index });
+        assert_eq!(sorted_holes(&holes, None), (vec![], vec![at(0), at(3), at(5), at(6)]));
+        assert_eq!(sorted_holes(&holes, Some(at(0))), (vec![at(0)], vec![at(3), at(5), at(6)]));
+        assert_eq!(sorted_holes(&holes, Some(at(5))), (vec![at(0), at(3), at(5)], vec![at(6)]));
+    }
 }

@@ -12,7 +12,8 @@
 //! An entry that was found rotten when the log was opened has a position and no bytes. Whoever only walks the log (the
 //! search for members and terms while openraft starts, and the state machine, which leaves alone what stands from the
 //! first hole on) is given a blank entry in its place, so that this member can vote and acknowledge. Replication is
-//! not: a blank must never reach another member.
+//! not: a blank must never reach another member. A follower that lacks what is rotten here is given a snapshot, if the
+//! state covers it ([`Unreadable`]); otherwise this member ends.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -29,6 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::disk_wait::DiskWait;
 use super::holes::Holes;
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::unreadable::Unreadable;
 use super::wire;
 use crate::env::witness::{self, Promise};
 use crate::env::{Halt, planted, sometimes};
@@ -68,6 +70,7 @@ pub struct LogStore {
     known_holes: Arc<BTreeSet<LogId>>,
     /// From the first of these on the state machine leaves entries alone.
     holes: Holes,
+    unreadable: Unreadable,
     disk_wait: DiskWait,
     halt: Halt,
     metrics: DiskMetrics,
@@ -75,9 +78,15 @@ pub struct LogStore {
 
 impl LogStore {
     /// Starts the flusher over a log that was just opened. From the first of `holes` on the state machine leaves
-    /// entries alone.
-    pub fn start(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> io::Result<Self> {
-        let (store, work) = Self::over(log, holes, halt, metrics);
+    /// entries alone. What cannot be read for a follower is noted in `unreadable`.
+    pub fn start(
+        log: Arc<Log>,
+        holes: Holes,
+        unreadable: Unreadable,
+        halt: Halt,
+        metrics: DiskMetrics,
+    ) -> io::Result<Self> {
+        let (store, work) = Self::over(log, holes, unreadable, halt, metrics);
         let flusher = Flusher {
             log: Arc::clone(&store.log),
             room: Arc::clone(&store.room),
@@ -90,11 +99,17 @@ impl LogStore {
         Ok(store)
     }
 
-    fn over(log: Arc<Log>, holes: Holes, halt: Halt, metrics: DiskMetrics) -> (Self, mpsc::Receiver<Work>) {
+    fn over(
+        log: Arc<Log>,
+        holes: Holes,
+        unreadable: Unreadable,
+        halt: Halt,
+        metrics: DiskMetrics,
+    ) -> (Self, mpsc::Receiver<Work>) {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
         let known_holes = Arc::new(log.holes().into_iter().map(Hole::log_id).collect());
         let (room, disk_wait) = (Arc::new(Notify::new()), DiskWait::default());
-        let store = Self { log, queue, room, known_holes, holes, disk_wait, halt, metrics };
+        let store = Self { log, queue, room, known_holes, holes, unreadable, disk_wait, halt, metrics };
         (store, work)
     }
 
@@ -382,6 +397,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
     /// For replication: one bounded read, up to the first hole. What is missing here must not become a blank elsewhere.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let read = self.read(start, end, READ_BYTES_MAX).await;
+        if let Ok(Err(ReadError::Hole { log_id } | ReadError::Rotten { log_id, .. })) = &read
+            && self.unreadable.note(*log_id)
+        {
+            // openraft puts a message without entries together, and `network.rs` ends the stream there.
+            return Ok(Vec::new());
+        }
         let entries = read.and_then(|raw| decode_all(raw.map_err(|error| to_io(&error))?));
         self.or_halt("the Raft log could not be read for a follower", entries)
     }
@@ -508,8 +529,19 @@ mod tests {
         Metrics::new(&metrics::Identity::default()).disk
     }
 
+    /// The state is that far.
+    fn unreadable(applied: LogId) -> Unreadable {
+        let (state, seen) = rt::watch::channel(applied);
+        drop(state);
+        Unreadable::new(seen)
+    }
+
+    fn nothing_applied() -> Unreadable {
+        unreadable(LogId::default())
+    }
+
     fn over(log: Arc<Log>, hole: Option<LogId>) -> LogStore {
-        LogStore::over(log, Holes::new(hole.into_iter().collect()), halt(), metrics()).0
+        LogStore::over(log, Holes::new(hole.into_iter().collect()), nothing_applied(), halt(), metrics()).0
     }
 
     fn summary(entries: &[RaftEntry]) -> Vec<(u64, bool)> {
@@ -544,13 +576,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_state_covers_is_passed_over_when_it_cannot_be_read_for_a_follower() {
+        let disk = FaultyDisk::new(1);
+        let log = written(&disk);
+        rot(&disk, 3);
+        rot(&disk, 5);
+        let covered = unreadable(LogId { term: 2, index: 4 });
+        let mut store = LogStore::over(log, Holes::default(), covered.clone(), halt(), metrics()).0;
+        Rt::run(async move {
+            assert_eq!(summary(&store.limited_get_log_entries(1, 6).await.unwrap()), [(1, false), (2, false)]);
+            assert_eq!(summary(&store.limited_get_log_entries(3, 6).await.unwrap()), []);
+            assert!(covered.is_next(Some(2)) && !store.halt.is_thrown());
+            assert!(store.limited_get_log_entries(5, 6).await.is_err() && store.halt.is_thrown(), "not applied here");
+        });
+    }
+
+    #[test]
     fn a_hole_that_is_truncated_holds_nothing_up_any_more() {
         let disk = FaultyDisk::new(1);
         drop(written(&disk));
         rot(&disk, 3);
         let holes = Holes::new(vec![LogId { term: 2, index: 3 }]);
         Rt::run(async move {
-            let mut store = LogStore::start(open(&disk), holes.clone(), halt(), metrics()).unwrap();
+            let mut store = LogStore::start(open(&disk), holes.clone(), nothing_applied(), halt(), metrics()).unwrap();
             store.truncate_after(Some(wire::raft_log_id(LogId { term: 2, index: 4 }))).await.unwrap();
             assert!(!holes.is_empty(), "the hole is still in the log");
             store.truncate_after(Some(wire::raft_log_id(LogId { term: 1, index: 1 }))).await.unwrap();
@@ -595,7 +643,8 @@ mod tests {
 
     #[test]
     fn a_full_memory_is_waited_for() {
-        let (store, _flusher) = LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), halt(), metrics());
+        let (store, _flusher) =
+            LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), nothing_applied(), halt(), metrics());
         Rt::run(async move {
             store.take_in(&[entry(1, 0, 80)]).await.unwrap();
             let second = [entry(1, 1, 80)];
@@ -612,7 +661,7 @@ mod tests {
     fn the_flusher_makes_room() {
         let log = open(&FaultyDisk::new(1));
         Rt::run(async move {
-            let mut store = LogStore::start(log, Holes::default(), halt(), metrics()).unwrap();
+            let mut store = LogStore::start(log, Holes::default(), nothing_applied(), halt(), metrics()).unwrap();
             for index in 0..50 {
                 let entry = wire::entry_from_raw(entry(1, index, 80)).unwrap();
                 store.append([entry], IOFlushed::noop()).await.unwrap();
@@ -624,7 +673,8 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_flusher_that_is_gone() {
-        let (store, work) = LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), halt(), metrics());
+        let (store, work) =
+            LogStore::over(open(&FaultyDisk::new(1)), Holes::default(), nothing_applied(), halt(), metrics());
         drop(work);
         Rt::run(async move {
             store.take_in(&[entry(1, 0, 80)]).await.unwrap();

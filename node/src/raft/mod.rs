@@ -31,6 +31,7 @@ mod snapshot;
 mod suite;
 mod tally;
 mod types;
+mod unreadable;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ use machine::Machine;
 use network::Network;
 use snapshot::Incoming;
 use types::TypeConfig;
+use unreadable::Unreadable;
 
 type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -168,6 +170,7 @@ pub struct Replica {
     applied: rt::watch::Receiver<LogId>,
     /// A member with holes in its log votes and acknowledges, but does not lead.
     holes: Holes,
+    unreadable: Unreadable,
     changing: settling::Changing,
     log_disk: DiskWait,
     /// A member that did not answer a heartbeat for this long counts as not started.
@@ -256,17 +259,21 @@ impl Replica {
             RaftStopped(format!("the timing settings do not fit together ({error}): see --election-timeout"))
         })?;
         let me = parts.peers.me().0;
-        let log = LogStore::start(parts.log, holes.clone(), parts.halt.clone(), parts.metrics.disk.clone())
+        let unreadable = Unreadable::new(parts.applied.clone());
+        let (halt, disk_metrics) = (parts.halt.clone(), parts.metrics.disk.clone());
+        let log = LogStore::start(parts.log, holes.clone(), unreadable.clone(), halt, disk_metrics)
             .map_err(|error| RaftStopped(format!("the log's thread does not start: {error}")))?;
         parts.applier.tally.count_keys(&parts.applier.store, &parts.applier.changing);
         let log_disk = log.disk_wait().clone();
         let machine = Machine::new(parts.applier, Arc::clone(&parts.disk), parts.metrics.disk);
-        let network = Network::new(parts.peers.clone(), parts.metrics.raft.clone(), parts.metrics.peers.clone());
+        let (raft_metrics, peer_metrics) = (parts.metrics.raft.clone(), parts.metrics.peers.clone());
+        let network = Network::new(parts.peers.clone(), unreadable.clone(), raft_metrics, peer_metrics);
         machine.remove_old_checkpoints().map_err(|error| RaftStopped(error.to_string()))?;
         let raft = Raft::new(me, Arc::new(config), network, log, machine)
             .await
             .map_err(|error| RaftStopped(error.to_string()))?;
         rt::spawn(halt_with_raft(raft.clone(), parts.halt));
+        rt::spawn(unreadable::pass_over(raft.clone(), unreadable.clone()));
         if !holes.is_empty() {
             rt::spawn(lead_again(raft.clone(), holes.clone()));
         }
@@ -282,6 +289,7 @@ impl Replica {
             incoming,
             applied: parts.applied,
             holes,
+            unreadable,
             changing: settling::Changing::default(),
             log_disk,
             patience,
@@ -408,6 +416,11 @@ impl Replica {
         let mut watcher = self.raft.server_metrics();
         drop(watcher.borrow_and_update());
         StandingWatcher(watcher)
+    }
+
+    /// Entries that could not be read for a follower, until a snapshot stands in for them.
+    pub fn unreadable_entries(&self) -> usize {
+        self.unreadable.count()
     }
 
     /// How long the log's disk keeps it waiting.

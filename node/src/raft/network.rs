@@ -2,11 +2,12 @@
 //!
 //! Entries go over one stream to each follower: requests are sent without waiting for the answers to earlier ones, and
 //! the answers come back in order. openraft sets no deadline on a stream, and a partition closes nothing, so an
-//! unanswered request has a deadline here.
+//! unanswered request has a deadline here. And where the next entry cannot be read, the stream ends: openraft then
+//! looks anew what the follower needs.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -28,6 +29,7 @@ use super::peers::{Peers, Purpose};
 use super::reach::Reach;
 use super::snapshot::{self, SnapshotFiles};
 use super::types::{Member, TypeConfig};
+use super::unreadable::Unreadable;
 use super::wire;
 use crate::env::planted;
 use crate::metrics::{OnePeerMetrics, PeerMetrics, RaftMetrics};
@@ -40,18 +42,21 @@ const APPEND_DEADLINE: Duration = Duration::from_millis(2000);
 /// The pause before a stream that could not be opened is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
+const STUCK: &str = "the next entry cannot be read here: a snapshot will stand in for it";
+
 /// Makes a connection for each member that openraft wants to talk to.
 #[derive(Clone, Debug)]
 pub struct Network {
     peers: Peers,
+    unreadable: Unreadable,
     reach: Reach,
     metrics: RaftMetrics,
     peer_metrics: PeerMetrics,
 }
 
 impl Network {
-    pub fn new(peers: Peers, metrics: RaftMetrics, peer_metrics: PeerMetrics) -> Self {
-        Self { peers, reach: Reach::default(), metrics, peer_metrics }
+    pub fn new(peers: Peers, unreadable: Unreadable, metrics: RaftMetrics, peer_metrics: PeerMetrics) -> Self {
+        Self { peers, unreadable, reach: Reach::default(), metrics, peer_metrics }
     }
 
     fn to(&self, target: u64, member: &Member, purpose: Purpose) -> Connection {
@@ -63,6 +68,7 @@ impl Network {
             attempt: 0,
             purpose,
             reached: true,
+            unreadable: self.unreadable.clone(),
             reach: self.reach.clone(),
             metrics: self.metrics.clone(),
             peer_metrics: self.peer_metrics.to(&MemberId(target).to_string()),
@@ -96,6 +102,7 @@ pub struct Connection {
     purpose: Purpose,
     /// The last call was answered.
     reached: bool,
+    unreadable: Unreadable,
     reach: Reach,
     metrics: RaftMetrics,
     peer_metrics: OnePeerMetrics,
@@ -182,7 +189,8 @@ impl Connection {
         let sent = Arc::clone(&unanswered);
         let envelope = self.peers.envelope(self.target);
         let sent_bytes = self.peer_metrics.sent_bytes.clone();
-        let requests = input.map(move |request| {
+        let is_stuck = Arc::new(AtomicBool::new(false));
+        let requests = until_unreadable(input, self.unreadable.clone(), Arc::clone(&is_stuck)).map(move |request| {
             sent.fetch_add(1, Ordering::Relaxed);
             let message = wire::append_to_wire(envelope, request);
             sent_bytes.inc_by(message.encoded_len() as u64);
@@ -205,12 +213,33 @@ impl Connection {
                 return Err(broken(format!("member {:x} did not answer within {deadline:?}", self.target)));
             }
         };
+        let stuck = Arc::clone(&is_stuck);
+        let why_it_ended =
+            futures::stream::once(async move { stuck.load(Ordering::Relaxed).then(|| Err(broken(STUCK))) });
         let answers = in_time(answers, unanswered, self.target, APPEND_DEADLINE);
+        let answers = answers.chain(why_it_ended.filter_map(futures::future::ready));
         Ok(Box::pin(answers.inspect(move |answer| match answer {
             Ok(_) => self.note_answer(),
+            // The member is well. The next stream waits a little, for the snapshot.
+            Err(_) if is_stuck.load(Ordering::Relaxed) => self.reached = false,
             Err(error) => self.note_failure(&error.to_string()),
         })))
     }
+}
+
+/// Ends where the entry that would follow cannot be read. openraft asks for entries, is given none, and takes that for
+/// something to send.
+fn until_unreadable(
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend,
+    unreadable: Unreadable,
+    is_stuck: Arc<AtomicBool>,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend {
+    requests.take_while(move |request| {
+        let prev = request.prev_log_id.as_ref().map(|prev| prev.index);
+        let goes_on = !request.entries.is_empty() || !unreadable.is_next(prev);
+        is_stuck.store(!goes_on, Ordering::Relaxed);
+        futures::future::ready(goes_on)
+    })
 }
 
 /// The answers of one stream. It ends with an error when what was asked stays unanswered for too long.
@@ -368,15 +397,46 @@ fn to_streaming(error: &RPCError<TypeConfig>) -> StreamingError<TypeConfig> {
 mod tests {
     use std::task::Poll;
 
+    use openraft::EntryPayload;
     use openraft_rt::AsyncRuntime as _;
 
+    use super::super::types::RaftEntry;
     use super::*;
     use crate::metrics::{Identity, Metrics};
     use crate::rt::Rt;
-    use crate::types::ClusterId;
+    use crate::types::{ClusterId, LogId, Vote};
 
     /// Short, because the tests wait for it to pass.
     const DEADLINE: Duration = Duration::from_millis(10);
+
+    fn nothing_unreadable() -> Unreadable {
+        Unreadable::new(rt::watch::channel(LogId { term: 1, index: 9 }).1)
+    }
+
+    #[test]
+    fn a_stream_ends_where_the_next_entry_cannot_be_read() {
+        let unreadable = nothing_unreadable();
+        let request = |prev: u64, entries: &[u64]| AppendEntriesRequest::<TypeConfig> {
+            vote: wire::raft_vote(Vote { term: 1, node: 1, committed: true }),
+            prev_log_id: Some(wire::raft_log_id(LogId { term: 1, index: prev })),
+            entries: entries.iter().map(|index| blank(*index)).collect(),
+            leader_commit: None,
+        };
+        let all = [request(3, &[4, 5]), request(5, &[]), request(5, &[6])];
+        let sent = |unreadable: &Unreadable| {
+            let is_stuck = Arc::new(AtomicBool::new(false));
+            let requests = futures::stream::iter(all.clone());
+            let sent = Rt::run(until_unreadable(requests, unreadable.clone(), Arc::clone(&is_stuck)).count());
+            (sent, is_stuck.load(Ordering::Relaxed))
+        };
+        assert_eq!(sent(&unreadable), (3, false), "a message without entries is a usual one");
+        assert!(unreadable.note(LogId { term: 1, index: 6 }));
+        assert_eq!(sent(&unreadable), (1, true));
+    }
+
+    fn blank(index: u64) -> RaftEntry {
+        RaftEntry { log_id: wire::raft_log_id(LogId { term: 1, index }), payload: EntryPayload::Blank }
+    }
 
     fn success() -> peer::AppendResponse {
         peer::AppendResponse { result: Some(peer::append_response::Result::Success(peer::Blank {})), log_id: None }
@@ -416,7 +476,7 @@ mod tests {
     fn a_connection_follows_its_member_to_a_new_address() {
         let peers = Peers::new(ClusterId(1), MemberId(1), rt::PeerTls::default());
         let metrics = Metrics::new(&Identity::default());
-        let network = Network::new(peers.clone(), metrics.raft, metrics.peers);
+        let network = Network::new(peers.clone(), nothing_unreadable(), metrics.raft, metrics.peers);
         let at = |url: &str| Member { peer_urls: vec![url.to_owned()], ..Member::default() };
         // The second address is none: that it is refused shows that it is used.
         let connection = network.to(2, &at("http://127.0.0.1:1"), Purpose::Append);

@@ -16,10 +16,12 @@ use parking_lot::Mutex;
 use super::holes::Holes;
 use super::log_store::LogStore;
 use super::types::{Applied, RaftLogId, SnapshotMeta, StoredMembership, TypeConfig};
+use super::unreadable::Unreadable;
 use super::wire;
 use crate::env::{FaultyDisk, Halt};
 use crate::metrics::{Identity, Metrics};
-use crate::types::{ClusterId, MemberId};
+use crate::rt;
+use crate::types::{ClusterId, LogId, MemberId};
 use crate::wal::{self, Log, LogOptions};
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, ()>;
@@ -94,7 +96,9 @@ impl StoreBuilder<TypeConfig, LogStore, Plain> for Fresh {
         let (log, _found) = Log::open(disk, Path::new("/wal"), options, identity).expect("a new log");
         let halt = Halt::new(|reason| panic!("the suite broke it: {reason}"));
         let metrics = Metrics::new(&Identity::default());
-        let log_store = LogStore::start(Arc::new(log), Holes::default(), halt, metrics.disk).expect("a thread");
+        let unreadable = Unreadable::new(rt::watch::channel(LogId::default()).1);
+        let log_store =
+            LogStore::start(Arc::new(log), Holes::default(), unreadable, halt, metrics.disk).expect("a thread");
         Ok(((), log_store, Plain::default()))
     }
 }

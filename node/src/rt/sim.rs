@@ -77,7 +77,11 @@ thread_local! {
 }
 
 fn global_ns() -> u64 {
-    u64::try_from(TimeHandle::current().elapsed().as_nanos()).unwrap_or(u64::MAX)
+    ns_of(&TimeHandle::current())
+}
+
+fn ns_of(time: &TimeHandle) -> u64 {
+    u64::try_from(time.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn surroundings_of(node: NodeId) -> Surroundings {
@@ -120,7 +124,9 @@ pub fn set_disk_hangs(node: NodeId, hangs: bool) {
 }
 
 pub fn wall_unix_ms() -> u64 {
-    let now = TimeHandle::current().now_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // As with the other clock.
+    let Some(time) = TimeHandle::try_current() else { return 0 };
+    let now = time.now_time().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     u64::try_from(ms.saturating_add(here().wall_offset_ms)).unwrap_or(0)
 }
@@ -167,7 +173,9 @@ impl Sub<Instant> for Instant {
 
 impl openraft_rt::Instant for Instant {
     fn now() -> Self {
-        let global_ns = global_ns();
+        // What is dropped after the world has ended may look at the clock yet, and a panic there would end the process.
+        let Some(time) = TimeHandle::try_current() else { return Self(0) };
+        let global_ns = ns_of(&time);
         assert_moves(global_ns / 1_000_000_000);
         Self(here().local_ns(global_ns))
     }

@@ -25,6 +25,8 @@ pub struct Limits {
     pub watcher_events_max: usize,
     /// Bytes of events held for one watcher before it is sent back to reading history.
     pub watcher_bytes_max: usize,
+    /// Bytes of events that one step of a stream's work makes: what is left waits for the next step.
+    pub watch_step_bytes_max: usize,
     /// Watchers on one stream.
     pub stream_watchers_max: usize,
     /// Deadline of a request that brought none, in milliseconds.
@@ -45,6 +47,7 @@ impl Default for Limits {
             batch_bytes_max: 1024 * 1024,
             watcher_events_max: 1024,
             watcher_bytes_max: 1024 * 1024,
+            watch_step_bytes_max: 1024 * 1024,
             stream_watchers_max: 100_000,
             request_deadline_ms: 5_000,
         }

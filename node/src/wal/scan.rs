@@ -213,8 +213,9 @@ impl<'a> Scanner<'a> {
         let frame = self.frame_at(offset)?;
         let record = Identifier::of(&frame, offset);
         let ours = frame.head.log_id.index == index && !self.meta.has_cut_record(&record);
-        let tied = chain == Some(frame.head.prev_crc) || self.next_follows(&record);
-        (ours && tied).then_some(record)
+        // A frame of another segment may lie here, with an index before this one's first: it has no neighbours here.
+        let tied = || chain == Some(frame.head.prev_crc) || self.next_follows(&record);
+        (ours && tied()).then_some(record)
     }
 
     fn next_follows(&self, record: &Identifier) -> bool {

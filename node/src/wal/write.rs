@@ -235,7 +235,9 @@ impl Log {
             witness::tell(self.member, || Promise::Truncated { after: last });
             let Some((cut, segment)) = self.cut_memory(last)? else { return Ok(()) };
             sometimes!(SyncedEntryTruncated);
+            let is_cut = || witness::tell(self.member, || Promise::Cut { after: last });
             if planted!(TruncationNotDurable) {
+                is_cut();
                 return Ok(());
             }
             writer.meta.cut(cut);
@@ -246,7 +248,9 @@ impl Log {
             if let Some(segment) = segment {
                 erase_after_cut(&segment, cut)?;
             }
-            self.remove_segments_from(cut)
+            self.remove_segments_from(cut)?;
+            is_cut();
+            Ok(())
         })
     }
 

@@ -46,7 +46,7 @@ impl StreamOptions {
         Self {
             progress_interval,
             fragment_bytes_max: limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES,
-            step_bytes_max: 1024 * 1024,
+            step_bytes_max: limits.watch_step_bytes_max,
             chunk_bytes_max: 512 * 1024,
         }
     }

@@ -39,6 +39,8 @@ const JOIN_AGAIN: Duration = Duration::from_secs(1);
 const CATCH_UP_ENTRIES: u64 = 20;
 /// Entries of one segment of the log.
 pub(super) const LOG_SLOTS: u32 = 128;
+/// About one event.
+const WATCH_STEP_BYTES_MAX: usize = 128;
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
@@ -153,7 +155,8 @@ fn settings(options: &ClusterOptions, index: NodeIndex, role: Role) -> Settings 
             catch_up_entries: (options.snapshot_entries / 2).min(CATCH_UP_ENTRIES),
             ..Timing::default()
         },
-        limits: Limits::default(),
+        // So that queues of watchers are seldom emptied in one step.
+        limits: Limits { watch_step_bytes_max: WATCH_STEP_BYTES_MAX, ..Limits::default() },
         log: options.log.clone(),
         auto_compaction: AutoCompaction::Off,
         learners: Learners::Stay,

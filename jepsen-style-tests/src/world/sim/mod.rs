@@ -29,6 +29,7 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use disks::hung_disk;
 pub use founding::{founding, lost_founder};
 pub use register::{Score, Writes, register_under_lock};
+pub use rot::{Rotten, rotten_leader};
 pub use story::{catch_up, failover};
 pub use survey::{Survey, survey};
 pub use trace::Trace;
@@ -189,7 +190,7 @@ pub fn campaign(plan: &Plan, kind: Kind, plant: Plant) -> Outcome {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let (inside, heard, own) = (Arc::clone(&place), Arc::clone(&ledger), plan.clone());
     let attempt = attempt(plan.seed, plan.faults + BESIDES_FAULTS, plant, move |trace| async move {
-        let world = Arc::new(SimWorld::start(&own.shape, trace.clone(), heard));
+        let world = SimWorld::start(&own, trace.clone(), heard);
         let done = campaign::run(world, &own, kind).await;
         trace.say("the end");
         *inside.lock() = Some(done);

@@ -1,13 +1,15 @@
 //! The simulated cluster as a [`World`]: every fault there is, but rot outside of the log.
 
+mod cuts;
 mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use futures::future::{BoxFuture, ready};
-use holdfast_node::env::witness;
+use holdfast_node::env::witness::{self, Promise};
 use holdfast_node::node::Node;
 use holdfast_node::ops::{Deadline, NodeState};
 use holdfast_node::rt;
@@ -22,7 +24,7 @@ use super::trace::Trace;
 use crate::checker::log_matching::Applied;
 use crate::checker::monotonic::{Role, Sighting};
 use crate::checker::promises::Ledger;
-use crate::nemesis::{Fault, Fleet, Place, Shape, Standing, Stop, SyncFailure};
+use crate::nemesis::{AtCuts, Fault, Fleet, Place, Plan, Standing, Stop, SyncFailure};
 use crate::world::{NodeIndex, StateHash, Struck, World};
 
 const TRUE_RATE_PPM: u64 = 1_000_000;
@@ -58,6 +60,7 @@ struct State {
     rotten: BTreeSet<NodeIndex>,
     /// The first places.
     founders: NodeIndex,
+    at_cuts: AtCuts,
 }
 
 /// What was done to a machine so far.
@@ -99,9 +102,14 @@ impl DiskFaults {
 
 impl SimWorld {
     /// Starts all nodes. What they promise one another goes into the ledger.
-    pub fn start(shape: &Shape, trace: Trace, ledger: Arc<Mutex<Ledger>>) -> Self {
-        let say = trace.clone();
+    pub fn start(plan: &Plan, trace: Trace, ledger: Arc<Mutex<Ledger>>) -> Arc<Self> {
+        let (say, shape) = (trace.clone(), &plan.shape);
+        let (tell_cut, cuts) = mpsc::unbounded();
         witness::listen(Some(Box::new(move |member, promise| {
+            if matches!(promise, Promise::Cut { .. }) {
+                // The world may have ended.
+                let _nobody_looks = tell_cut.unbounded_send(member);
+            }
             if let Err(violation) = ledger.lock().hear(member, promise) {
                 say.say(format!("VIOLATION {violation}"));
             }
@@ -115,8 +123,11 @@ impl SimWorld {
             joined: Vec::new(),
             rotten: BTreeSet::new(),
             founders: cluster.len(),
+            at_cuts: plan.at_cuts,
         };
-        Self { cluster, trace, state: Mutex::new(state) }
+        let world = Arc::new(Self { cluster, trace, state: Mutex::new(state) });
+        madsim::task::spawn(cuts::strike(Arc::downgrade(&world), cuts));
+        world
     }
 
     /// A fault that needs nobody's answer; what follows from all that stand is the business of [`Self::settle`].
@@ -365,6 +376,7 @@ impl World for SimWorld {
             {
                 let state = &mut *self.state.lock();
                 state.standing.end_all();
+                state.at_cuts = AtCuts::Nothing;
                 // Who does not belong to the cluster stays out of it.
                 for place in 0..state.machines.len() {
                     if !state.members.contains(&place) && !state.learners.contains(&place) {
