@@ -187,6 +187,8 @@ fn chunks(
     wanted: peer::SnapshotWanted,
 ) -> impl Stream<Item = peer::SnapshotChunk> + Send + 'static {
     async_stream::stream! {
+        // All of it: the block would take only the fields it reads, and so drop what keeps the directory.
+        let data = data;
         let mut envelope = Some(envelope);
         for part in wanted.parts {
             let Some(file) = data.files.iter().find(|file| file.name == part.name).cloned() else { continue };
@@ -475,5 +477,14 @@ mod tests {
         let file = CheckpointFile { name: "state".to_owned(), length: 600 * TRANSFER_BYTES_PER_S_MIN };
         let data = SnapshotFiles::new(Arc::new(FaultyDisk::new(1)), PathBuf::from("/s"), vec![file]);
         assert_eq!(deadline_of(&data), TRANSFER_BASE_DEADLINE + Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_checkpoint_is_in_use_as_long_as_it_is_sent() {
+        let ours = SnapshotFiles::new(Arc::new(FaultyDisk::new(1)), PathBuf::from("/checkpoint"), Vec::new());
+        let sent = chunks(peer::Envelope::default(), ours.clone(), peer::SnapshotWanted::default());
+        assert!(ours.is_in_use());
+        drop(sent);
+        assert!(!ours.is_in_use());
     }
 }
