@@ -10,7 +10,7 @@ use holdfast_jepsen::world::process::{Cluster, Ran, Shape, holdfast_bin, run, un
 use crate::Pair;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Larger than a page, so that some are large.
+/// Larger than a leaf of the file, so that there is a tree.
 const LARGE_BYTES: usize = 700_000;
 /// Written before this is compacted away.
 const COMPACTED: i64 = 50;
@@ -20,7 +20,7 @@ fn holdfast(args: &[String]) -> Ran {
 }
 
 /// History, tombstones, leases, large values, users, roles: what a snapshot can hold. Gives back the lease.
-async fn live(client: &Client) -> i64 {
+pub async fn live(client: &Client) -> i64 {
     let lease = client.lease_grant(100_000).await.expect("a lease").id;
     for number in 0..70 {
         client.put(format!("key/{:02}", number % 40), format!("{number}")).await.expect("put");

@@ -3,14 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use holdfast_client::{Access, PermittedKeys};
 use holdfast_jepsen::world::process::{Cluster, Ran, Shape, run};
 
 use crate::Pair;
+use crate::restored::live;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Larger than a leaf of the file, so that there is a tree.
-const LARGE_BYTES: usize = 700_000;
 
 fn ask(etcdctl: &Path, args: &[&str]) -> Ran {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -44,19 +42,7 @@ pub async fn becomes_an_etcd(pair: Option<Pair>) {
     let Some(Pair { etcdctl, etcd }) = pair else { return };
     let cluster = Cluster::start(&Shape::holdfast(1)).await;
     let client = cluster.client();
-    let lease = client.lease_grant(100_000).await.expect("a lease").id;
-    for number in 0..70 {
-        client.put(format!("key/{:02}", number % 40), format!("{number}")).await.expect("put");
-    }
-    client.put("large/1", "x".repeat(LARGE_BYTES)).await.expect("put");
-    client.put("large/2", "y".repeat(LARGE_BYTES)).await.expect("put");
-    client.put("leased", "1").lease(lease).await.expect("put");
-    client.delete("key/07").await.expect("deleted");
-    client.compact(50).await.expect("compacted");
-    client.role_add("r").await.expect("role");
-    client.role_grant_permission("r", Access::Readwrite, PermittedKeys::prefix("key/")).await.expect("granted");
-    client.user_add("ann", Some("a-password")).await.expect("user");
-    client.user_grant_role("ann", "r").await.expect("granted");
+    live(&client).await;
 
     let file = cluster.folder().join("saved.db").display().to_string();
     ask(&etcdctl, &[&format!("--endpoints={}", cluster.endpoint(0)), "snapshot", "save", &file]);

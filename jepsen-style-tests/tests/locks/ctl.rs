@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use holdfast_jepsen::world::process::{Cluster, Program, Shape, find, holdfastctl_bin};
+use holdfast_jepsen::world::process::{Cluster, Program, Shape, find, holdfastctl_bin, send_signal};
 
 use crate::stubs::queue_of;
 
@@ -45,15 +45,9 @@ fn lines(child: &mut Child, count: usize) -> Vec<String> {
     BufReader::new(out).lines().take(count).map(|line| line.expect("text")).collect()
 }
 
-/// By the shell's own `kill`: a bare machine has no other.
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("sh").args(["-c", &format!("kill -s {name} {}", child.id())]).status();
-    assert!(status.expect("sh runs").success());
-}
-
 /// SIGINT, which both tools know.
 fn interrupt(child: &Child) {
-    signal(child, "INT");
+    send_signal(child, "INT");
 }
 
 fn failed_with(output: &Output, code: i32, text: &str) {
@@ -115,7 +109,7 @@ pub async fn signals() {
     assert_eq!(waits.wait().expect("ends").code(), Some(1), "it never had the lock");
     queue_of(&client, "jobs", 1).await;
 
-    signal(&child, "TERM");
+    send_signal(&child, "TERM");
     assert!(child.wait().expect("ends").success(), "the command ended well");
     let mut rest = String::new();
     child.stdout.as_mut().expect("piped").read_to_string(&mut rest).expect("text");

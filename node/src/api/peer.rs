@@ -82,7 +82,7 @@ impl Peer for PeerService {
         // By now this member has proved that it leads: it knows who belongs to the cluster. Nobody sends a member that
         // does not the entries it would wait for.
         let asker = MemberId(request.envelope.map_or(0, |envelope| envelope.from_member));
-        if self.ops.members().get(asker).is_none() {
+        if !self.ops.replica().has_member(asker) {
             return Err(Status::failed_precondition(REMOVED));
         }
         Ok(Response::new(peer::ReadIndexResponse {

@@ -35,6 +35,7 @@ probes! {
     LogTruncated "a new leader's log cut entries off this one's"
     SyncedEntryTruncated "... and some of them were synced already"
     LogPurged "the log was purged behind a snapshot"
+    PurgedWhileSent "a log was purged while a stream still read it for a follower"
     AppendsGathered "several appends shared one sync"
     CoveredRotPurged "a start purged rotten entries that its state covers"
     UnreadablePassedOver "a follower lacked an entry that is rotten at the leader"

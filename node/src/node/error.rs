@@ -65,8 +65,6 @@ pub enum StartError {
     Raft(#[from] RaftStopped),
     #[error("{url}: cannot listen: {source}; is another process using the port, or is the address not this machine's?")]
     Listen { url: String, source: std::io::Error },
-    #[error("the ports could be taken, but not served: {0}; has this process run out of file descriptors?")]
-    Ports(std::io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     #[error(

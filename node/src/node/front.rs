@@ -29,7 +29,11 @@ pub struct Front {
 impl Front {
     /// Refuses everything.
     pub fn closed() -> Self {
-        Self { routes: Arc::new(RwLock::new(axum::Router::new().fallback(not_yet))) }
+        Self::with(axum::Router::new().fallback(not_yet))
+    }
+
+    pub fn with(routes: axum::Router) -> Self {
+        Self { routes: Arc::new(RwLock::new(routes)) }
     }
 
     /// From now on these answer.

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tonic::service::Routes;
 
 pub use error::StartError;
 pub use restoring::{Done, Restore, RestoreError, restore};
@@ -82,8 +81,12 @@ impl Node {
         let settings = opening::taken_up(settings, &io).await?;
         let dial = tls.dial();
         let listeners = Listeners::bind(&settings, &tls).await?;
-        let unready = Unready::serve(&listeners).map_err(StartError::Ports)?;
-        // The peer port is served before anything is open: founders ask one another before they start.
+        let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        // The ports are served before anything is open: probes get an answer, and founders ask one another.
+        let unready = Unready::new();
+        let mut clients = Serving::default();
+        clients.add_all(listeners.client, &unready.client_routes());
+        clients.add_all(listeners.metrics, &unready.metrics_routes());
         let front = Front::closed();
         let mut peer_port = Serving::default();
         peer_port.add_all(listeners.peer, &front.routes());
@@ -129,12 +132,7 @@ impl Node {
         {
             ops.replica().initialize(first_members).await?;
         }
-        let routes = api::with_http(grpc, http);
-        unready.end(&routes);
-        let mut clients = Serving::default();
-        clients.add_all(listeners.metrics, &Routes::from(admin));
-        let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        clients.add_all(listeners.client, &routes);
+        unready.open(api::with_http(grpc, http), admin);
         let (say_ready, ready) = rt::watch::channel(false);
         rt::spawn(publish(ops.clone(), settings, say_ready));
         let (clients, peers) = (clients.started(), peer_port.started());

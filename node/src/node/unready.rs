@@ -17,8 +17,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::ServiceExt as _;
 
-use super::front::{STARTING, not_yet, refused};
-use super::serving::{Listeners, Served, Serving};
+use super::front::{Front, STARTING, not_yet, refused};
 use crate::admin;
 use crate::rt;
 use crate::rt::watch::{WatchReceiver as _, WatchSender as _};
@@ -29,35 +28,39 @@ const EARLY_MAX: Duration = Duration::from_secs(5);
 /// What the node will answer with; nothing before it is open.
 type Opened = Option<axum::Router>;
 
-/// Serves on copies of the client ports until the node serves them itself.
+/// The client ports and the metrics ports, served once and for all: a connection that was made early is good later.
 pub struct Unready {
-    served: Served,
+    clients: Front,
+    metrics: Front,
     opened: rt::watch::Sender<Opened>,
 }
 
 impl Unready {
-    pub fn serve(listeners: &Listeners) -> std::io::Result<Self> {
+    pub fn new() -> Self {
         let (opened, seen) = rt::watch::channel(None);
         let health = HealthServer::new(UnreadyHealth { opened: seen.clone() });
         let early = axum::Router::new().fallback(wait_for_the_node).with_state(seen);
         let probes = admin::unready_routes(STARTING);
         let client = Routes::new(health).prepare().into_axum_router().merge(probes.clone()).fallback_service(early);
-        let mut serving = Serving::default();
-        serving.add_all(again(&listeners.client)?, &Routes::from(client));
-        serving.add_all(again(&listeners.metrics)?, &Routes::from(probes.fallback(not_yet)));
-        Ok(Self { served: serving.started(), opened })
+        Self { clients: Front::with(client), metrics: Front::with(probes.fallback(not_yet)), opened }
     }
 
-    /// Takes no more connections. Who waits is answered by `routes`.
-    pub fn end(self, routes: &Routes) {
+    pub fn client_routes(&self) -> Routes {
+        self.clients.routes()
+    }
+
+    pub fn metrics_routes(&self) -> Routes {
+        self.metrics.routes()
+    }
+
+    /// From now on the node answers, also those who wait.
+    pub fn open(self, client: Routes, metrics: axum::Router) {
+        let client = client.prepare().into_axum_router();
+        self.clients.replace(client.clone());
+        self.metrics.replace(metrics);
         // Perhaps nobody came.
-        let _nobody_waits = self.opened.send(Some(routes.clone().prepare().into_axum_router()));
-        self.served.end();
+        let _nobody_waits = self.opened.send(Some(client));
     }
-}
-
-fn again(listeners: &[rt::BoundListener]) -> std::io::Result<Vec<rt::BoundListener>> {
-    listeners.iter().map(rt::BoundListener::again).collect()
 }
 
 async fn wait_for_the_node(State(opened): State<rt::watch::Receiver<Opened>>, request: HttpRequest) -> HttpResponse {

@@ -403,6 +403,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
             // openraft puts a message without entries together, and `network.rs` ends the stream there.
             return Ok(Vec::new());
         }
+        if let Ok(Err(ReadError::Purged { .. })) = &read {
+            // openraft keeps a leader from purging what it still sends. This member leads no more, and the stream has
+            // not heard of it yet: it says what it last sent, and the follower refuses its term.
+            sometimes!(PurgedWhileSent);
+            return Ok(Vec::new());
+        }
         let entries = read.and_then(|raw| decode_all(raw.map_err(|error| to_io(&error))?));
         self.or_halt("the Raft log could not be read for a follower", entries)
     }
@@ -588,6 +594,18 @@ mod tests {
             assert_eq!(summary(&store.limited_get_log_entries(3, 6).await.unwrap()), []);
             assert!(covered.is_next(Some(2)) && !store.halt.is_thrown());
             assert!(store.limited_get_log_entries(5, 6).await.is_err() && store.halt.is_thrown(), "not applied here");
+        });
+    }
+
+    #[test]
+    fn what_is_purged_while_it_is_sent_stops_nobody() {
+        let log = written(&FaultyDisk::new(1));
+        Rt::run(async move {
+            let mut store = LogStore::start(log, Holes::default(), nothing_applied(), halt(), metrics()).unwrap();
+            store.purge(wire::raft_log_id(LogId { term: 2, index: 3 })).await.unwrap();
+            assert_eq!(summary(&store.limited_get_log_entries(2, 6).await.unwrap()), []);
+            assert_eq!(summary(&store.limited_get_log_entries(4, 6).await.unwrap()), [(4, false), (5, false)]);
+            assert!(!store.halt.is_thrown());
         });
     }
 

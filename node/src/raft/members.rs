@@ -170,8 +170,14 @@ impl Replica {
         Members::of(self.raft.server_metrics().borrow_watched().membership_config.membership())
     }
 
-    /// ... once that entry is applied here, and so can never be taken back. A leader that was just elected applies it
-    /// in a moment; where it takes longer, the change before this one is under way.
+    /// Whether one belongs to those.
+    pub fn has_member(&self, id: MemberId) -> bool {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow_watched().membership_config.membership().get_node(&id.0).is_some()
+    }
+
+    /// [`Replica::members`] once that entry is applied here, and so can never be taken back. A leader that was just
+    /// elected applies it in a moment; where it takes longer, the change before this one is under way.
     async fn members_to_change(&self) -> Result<Members, MemberRefusal> {
         let newest = || {
             let metrics = self.raft.server_metrics();

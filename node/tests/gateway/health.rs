@@ -9,6 +9,8 @@ use holdfast_proto::etcdserverpb::kv_client::KvClient;
 use holdfast_proto::health::HealthCheckRequest;
 use holdfast_proto::health::health_check_response::ServingStatus;
 use holdfast_proto::health::health_client::HealthClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tonic::Code;
 use tonic_reflection::pb::{v1, v1alpha};
@@ -63,6 +65,8 @@ async fn look_at_a_waiting_founder(web: &Web, go_on: oneshot::Sender<()>) {
     let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
 
+    // A connection that was made early is as good as a later one.
+    let mut early_connection = TcpStream::connect(web.address).await.unwrap();
     // Whoever is a little early waits a little.
     let mut kv = KvClient::new(channel_to(web));
     let mut early = Box::pin(kv.put(PutRequest { key: b"early".as_slice().into(), ..PutRequest::default() }));
@@ -75,6 +79,10 @@ async fn look_at_a_waiting_founder(web: &Web, go_on: oneshot::Sender<()>) {
     assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
     let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
     while watch.next().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    early_connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: early\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    early_connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(health.check(about("")).await.unwrap().into_inner().status(), ServingStatus::Serving);
 }
 

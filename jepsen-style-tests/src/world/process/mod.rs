@@ -42,7 +42,7 @@ pub use disk::{DiskError, SmallDisk};
 pub use ledger::{Findings, KeyStory, Ledger, Write};
 pub use links::{End, Links, Passage, Rule};
 pub use load::{Disturbance, Load, Outages, Reach};
-pub use node_process::Role;
+pub use node_process::{Role, send_signal};
 pub use observe::Hash;
 pub use program::{Program, find, holdfast_bin, holdfastctl_bin, named_by};
 pub use run::{Ran, run};

@@ -105,7 +105,11 @@ impl NodeDisk {
     /// A disk that failed works again, with what it has. Its node does not run.
     pub(super) fn replace(&mut self) -> Result<(), DiskError> {
         if std::mem::take(&mut self.is.fails) {
-            self.disk.lock().mount_again()?;
+            let mut disk = self.disk.lock();
+            disk.mount_again()?;
+            // Loss of power may have undone that it was emptied.
+            disk.clear();
+            self.is.is_full = false;
         }
         Ok(())
     }

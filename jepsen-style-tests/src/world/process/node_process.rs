@@ -58,6 +58,16 @@ pub(super) fn server_program(server: Server) -> PathBuf {
     }
 }
 
+/// Sends a signal by its name, such as TERM. The shell's own `kill` does it: a bare machine has no other.
+///
+/// # Panics
+/// If there is no such process.
+pub fn send_signal(child: &Child, signal: &str) {
+    let pid = child.id();
+    let sent = Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "SIG{signal} could not be sent to process {pid}");
+}
+
 impl NodeProcess {
     pub(super) fn new(server: Server, name: &str, zone: &str, addresses: Addresses, folder: &Path) -> Self {
         Self {
@@ -176,11 +186,8 @@ impl NodeProcess {
         self.paused = false;
     }
 
-    /// Sends a signal by its name. The shell's own `kill` does it: no other program is needed.
     pub(super) fn signal(&mut self, signal: &str) {
-        let pid = self.child.as_ref().map(Child::id).unwrap_or_else(|| panic!("{} does not run", self.name));
-        let sent = Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{signal} could not be sent to {}", self.name);
+        send_signal(self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)), signal);
         self.paused = signal == "STOP" || self.paused && signal != "CONT";
     }
 

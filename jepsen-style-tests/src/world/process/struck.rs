@@ -21,6 +21,8 @@ const CHANGE_MAX: Duration = Duration::from_secs(3);
 const HEALED_CHANGE_MAX: Duration = Duration::from_secs(60);
 /// How long an alarm may stand after its reason has ended.
 const ALARMS_MAX: Duration = Duration::from_secs(30);
+/// How long a node that ended may stay down meanwhile.
+const SUPERVISE_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Members with other settings than the rest: a slower pulse, and more entries between two snapshots.
 const MIXED: [(&str, &str); 3] =
@@ -155,8 +157,13 @@ impl StruckCluster {
     /// its alarm has ended keeps it, and with it the whole cluster from writing, as in etcd.
     pub(super) async fn wait_for_quiet(&mut self) {
         if std::mem::take(&mut self.may_be_alarmed) {
+            let begun = Instant::now();
             // Whoever judges the cluster afterwards sees what is left.
-            let _left = self.cluster.quiet_alarms(ALARMS_MAX).await;
+            while begun.elapsed() < ALARMS_MAX && self.cluster.quiet_alarms(SUPERVISE_EVERY).await.is_err() {
+                // A node may have found its disk full a moment before it was emptied.
+                self.look_for_stopped();
+                self.settle();
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use holdfast_node::rt;
 use holdfast_proto::etcdserverpb::cluster_client::ClusterClient;
-use holdfast_proto::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest};
+use holdfast_proto::etcdserverpb::{
+    Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+};
 
 use super::cluster::Cluster;
 use crate::world::NodeIndex;
@@ -15,18 +17,24 @@ const CALL_PATIENCE: Duration = Duration::from_secs(3);
 const ATTEMPTS: usize = 5;
 const REST: Duration = Duration::from_millis(500);
 
-/// Whether the node at `place` is a member in the end.
+/// Whether the node at `place` is a member in the end, and a voter unless it was to be a learner. A learner whose
+/// addition was given up is promoted.
 pub async fn add(cluster: &Cluster, through: Vec<NodeIndex>, place: NodeIndex, is_learner: bool) -> bool {
     let url = Cluster::peer_url(place);
     for attempt in 0..ATTEMPTS {
         let by = through[attempt % through.len()];
-        match list(cluster, by).await {
-            Some(members) if is_among(&members, &url) => return true,
-            Some(_) => {
-                let request = MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner };
-                call(cluster, by, move |mut client| async move { client.member_add(request).await }).await;
+        if let Some(members) = list(cluster, by).await {
+            match members.iter().find(|member| member.peer_ur_ls.contains(&url)) {
+                Some(member) if member.is_learner == is_learner => return true,
+                Some(member) => {
+                    let request = MemberPromoteRequest { id: member.id };
+                    call(cluster, by, move |mut client| async move { client.member_promote(request).await }).await;
+                }
+                None => {
+                    let request = MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner };
+                    call(cluster, by, move |mut client| async move { client.member_add(request).await }).await;
+                }
             }
-            None => {}
         }
         madsim::time::sleep(REST).await;
     }

@@ -194,23 +194,18 @@ pub fn connect(url: &str, _tls: &PeerTls) -> Result<Channel, Status> {
 
 /// A port that is ours, not yet served.
 pub struct BoundListener {
-    endpoint: Arc<Endpoint>,
+    endpoint: Endpoint,
 }
 
 impl BoundListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
-
-    /// The same port once more: whichever of the two is served takes what comes in.
-    pub fn again(&self) -> io::Result<Self> {
-        Ok(Self { endpoint: Arc::clone(&self.endpoint) })
-    }
 }
 
 /// Takes the port at `address`.
 pub async fn bind(address: SocketAddr, _tls: Option<ServerTls>) -> io::Result<BoundListener> {
-    Ok(BoundListener { endpoint: Arc::new(Endpoint::bind(address).await?) })
+    Ok(BoundListener { endpoint: Endpoint::bind(address).await? })
 }
 
 async fn answer(mut routes: tonic::service::Routes, sender: Sender, mut receiver: Receiver) {

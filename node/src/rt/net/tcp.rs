@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -53,13 +52,6 @@ pub struct BoundListener {
 impl BoundListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-
-    /// The same port once more: whichever of the two is served takes what comes in.
-    pub fn again(&self) -> io::Result<Self> {
-        let listener = self.listener.as_fd().try_clone_to_owned()?;
-        let listener = TcpListener::from_std(listener.into())?;
-        Ok(Self { listener, tls: self.tls.clone() })
     }
 }
 

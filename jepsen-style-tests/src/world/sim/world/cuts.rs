@@ -1,6 +1,5 @@
 //! Power that goes at the worst moment for a log: it was just cut on disk, and nothing is written over what was cut
-//! off.
-//! What is planned by time never meets that moment.
+//! off. What is planned by time never meets that moment.
 
 use std::sync::Weak;
 use std::time::Duration;
