@@ -275,6 +275,10 @@ impl Replica {
     }
 
     pub(super) async fn propose(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberRefusal> {
+        if !self.has_member(self.peers.me()) {
+            // It led its own removal, and leads on until it hears of the next leader: this is that one's to decide.
+            return Err(MemberRefusal::NotLeader { leader: None });
+        }
         // `retain` is off: a voter that is removed leaves altogether, it does not stay on as a learner.
         let result = self.raft.change_membership(change, false).await;
         match result {
