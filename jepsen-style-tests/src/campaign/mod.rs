@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use crate::checker::log_matching::{self, Applied};
 use crate::checker::monotonic::{self, Sighting};
-use crate::nemesis::Plan;
+use crate::nemesis::{Class, Plan};
 use crate::report::{Report, Timeline, Violation};
 use crate::workload::{Kind, Stage, Workload};
 use crate::world::{NodeIndex, World, among_clients};
@@ -36,6 +36,9 @@ const FIRST_LEADER: Duration = Duration::from_secs(60);
 const CLIENTS_END: Duration = Duration::from_secs(60);
 /// ... and for a last look at everything.
 const LAST_LOOK: Duration = Duration::from_secs(120);
+/// How long after its disk has room again a member may still raise an alarm that it had asked for, and end it: the
+/// longest proposal, and three looks at the disk. A member that is struck down before keeps the cluster from writing.
+const LATE_ALARM: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 const VIOLATIONS_SHOWN: usize = 10;
 
@@ -153,6 +156,9 @@ impl Run {
 
     async fn liveness(&mut self, plan: &Plan, strikes: &mut Strikes) {
         strikes.heal().await;
+        if plan.classes.contains(&Class::FullDisk) {
+            rt::sleep(LATE_ALARM).await;
+        }
         if let Err(what) = liveness::wait_settled(&self.world).await {
             self.violate(Violation::of("liveness", what));
             return;

@@ -137,6 +137,13 @@ impl LeaseTable {
         }
     }
 
+    /// Whether its time is over and the entry that ends it is on its way: until that is known, nobody can be told
+    /// whether the lease lives on.
+    pub fn is_ending(&self, id: LeaseId) -> bool {
+        let state = self.leases.get(&id).map(|lease| lease.state);
+        matches!(state, Some(LeaseState::InFlight(_) | LeaseState::Overdue(_)))
+    }
+
     /// Hands out up to `max` leases whose time has come, the longest overdue first. Each is in flight from here on,
     /// until it is revoked or comes back by [`LeaseTable::restore_in_flight`].
     pub fn expired(&mut self, now: Duration, max: usize) -> Vec<LeaseId> {
@@ -274,8 +281,10 @@ mod tests {
         let mut table = leader();
         assert_eq!(table.expired(at(10), 9), [A]);
         assert_eq!(table.renew(A, at(10)), None);
+        assert!(table.is_ending(A) && !table.is_ending(B) && !table.is_ending(LeaseId(3)));
         table.restore_in_flight(&[A, B, LeaseId(3)]);
         assert_eq!(table.next_deadline(), Some(at(10)), "due again at once; B was not in flight");
+        assert!(!table.is_ending(A));
         assert_eq!(table.renew(A, at(11)), Some(at(10)));
         assert_eq!(table.expired(at(20), 9), [B]);
         assert_eq!(table.expired(at(21), 9), [A]);
@@ -289,6 +298,7 @@ mod tests {
         assert_eq!(table.renew(A, at(10)), None, "the first proposal may yet be applied");
         assert_eq!(table.expired(at(10), 9), [A]);
         table.retry_in_flight(&[A]);
+        assert!(table.is_ending(A));
         table.absorb(&[LeaseChange::Revoked { id: A }], at(11));
         assert_eq!(table.expired(at(20), 9), [B], "the first one was applied after all");
     }

@@ -5,6 +5,7 @@
 //! leader proves that it leads before it renews (an old leader that was paused must not promise time), and expiry is a
 //! command in the log that names the leader's term (an old leader must not end anything).
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use holdfast_proto::log::{Batch, Outcome, outcome};
 use holdfast_proto::peer;
 use parking_lot::Mutex;
 use prost::Message;
+use tokio::sync::Notify;
 use tonic::Status;
 
 use super::propose::with_timeout;
@@ -41,6 +43,8 @@ pub struct LeaseTerm {
 #[derive(Debug, Default)]
 pub struct Leadership {
     promoted_in: Mutex<Option<u64>>,
+    /// Told when leases that were to end have ended, or will not, or this member leads no more.
+    ends_settled: Notify,
 }
 
 impl Ops {
@@ -67,17 +71,29 @@ impl Ops {
         .await
     }
 
-    /// Renews leases as the leader.
+    /// Renews leases as the leader. Where one runs out at this moment, the answer waits until it has: whoever is told
+    /// that a lease is gone finds none of its keys, as with etcd.
     pub async fn renew_leases_here(&self, ids: &[LeaseId], deadline: Deadline) -> Result<Vec<i64>, OpsError> {
-        if !planted!(LeaseRenewedUnproved) {
-            self.prove_leadership(deadline).await?;
+        loop {
+            if !planted!(LeaseRenewedUnproved) {
+                self.prove_leadership(deadline).await?;
+            }
+            let mut settled = pin!(self.inner.leadership.ends_settled.notified());
+            settled.as_mut().enable();
+            if let Some(renewed) = self.renew_in_table(ids) {
+                self.inner.state_metrics.leases_renewed.inc_by(renewed.iter().filter(|left| **left > 0).count() as u64);
+                return Ok(renewed);
+            }
+            rt::timeout(deadline.left(), settled).await.map_err(|_elapsed| OpsError::ExpiredWaiting)?;
         }
+    }
+
+    /// The new time of each in seconds; `None` if one of them is just ending.
+    fn renew_in_table(&self, ids: &[LeaseId]) -> Option<Vec<i64>> {
         let now = self.lease_now();
         let mut table = self.inner.leases.lock();
-        let renewed: Vec<i64> = ids.iter().map(|id| table.renew(*id, now).map_or(0, whole_seconds)).collect();
-        drop(table);
-        self.inner.state_metrics.leases_renewed.inc_by(renewed.iter().filter(|left| **left > 0).count() as u64);
-        Ok(renewed)
+        let renewed = ids.iter().map(|id| table.renew(*id, now).map_or(0, whole_seconds)).collect();
+        (!ids.iter().any(|id| table.is_ending(*id))).then_some(renewed)
     }
 
     pub async fn lease_remaining(&self, id: LeaseId, deadline: Deadline) -> Result<Option<LeaseTerm>, OpsError> {
@@ -137,6 +153,7 @@ impl Ops {
         let mut promoted_in = self.inner.leadership.promoted_in.lock();
         if promoted_in.take().is_some() {
             self.inner.leases.lock().demote();
+            self.inner.leadership.ends_settled.notify_waiters();
         }
     }
 }
@@ -202,4 +219,5 @@ async fn expire(ops: &Ops, term: u64) {
             ops.inner.leases.lock().retry_in_flight(&expired);
         }
     }
+    ops.inner.leadership.ends_settled.notify_waiters();
 }

@@ -370,6 +370,8 @@ impl Incoming {
         self.disk.sync_dir(&transfer.dir)?;
         let installing = self.installing_dir(&transfer.id);
         self.disk.rename(&transfer.dir, &installing)?;
+        // It moves once more, into the state: each move must be durable before the next, or a crash may keep neither.
+        self.disk.sync_dir(&self.root)?;
         let files =
             transfer.files.iter().map(|file| CheckpointFile { name: file.name.clone(), length: file.length }).collect();
         Ok(SnapshotFiles::new(Arc::clone(&self.disk), installing, files))

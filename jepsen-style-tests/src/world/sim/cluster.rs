@@ -339,6 +339,19 @@ impl Cluster {
         machine.seat.disk.lock().kill();
     }
 
+    /// The end of this world: nobody runs any more, and what they held in memory is freed, as it is not of tasks that
+    /// still wait when the executor is dropped.
+    pub async fn end(&self) {
+        for machine in self.machines.lock().iter() {
+            Handle::current().kill(machine.handle.id());
+            *machine.seat.server.lock() = None;
+            machine.seat.disk.lock().kill();
+        }
+        Handle::current().kill(self.client.id());
+        // Those tasks are dropped when their turn comes.
+        madsim::time::sleep(Duration::from_millis(1)).await;
+    }
+
     /// Why the server stopped by itself, if it did since this was asked last.
     pub fn take_halted(&self, index: NodeIndex) -> Option<String> {
         self.seat(index).halted.lock().take()

@@ -51,6 +51,7 @@ use crate::checker::promises::Ledger;
 use crate::nemesis::Plan;
 use crate::report::{Report, Violation};
 use crate::workload::Kind;
+use crate::world::World;
 
 /// Simulated time that a campaign may take besides its faults: healing, last looks, clients that wait for answers. More
 /// than all its own limits together, which say what is wrong; this one cannot.
@@ -191,8 +192,9 @@ pub fn campaign(plan: &Plan, kind: Kind, plant: Plant) -> Outcome {
     let (inside, heard, own) = (Arc::clone(&place), Arc::clone(&ledger), plan.clone());
     let attempt = attempt(plan.seed, plan.faults + BESIDES_FAULTS, plant, move |trace| async move {
         let world = SimWorld::start(&own, trace.clone(), heard);
-        let done = campaign::run(world, &own, kind).await;
+        let done = campaign::run(Arc::clone(&world) as Arc<dyn World>, &own, kind).await;
         trace.say("the end");
+        world.end().await;
         *inside.lock() = Some(done);
     });
     let report = place.lock().take();

@@ -130,6 +130,11 @@ impl SimWorld {
         world
     }
 
+    /// See [`Cluster::end`].
+    pub async fn end(&self) {
+        self.cluster.end().await;
+    }
+
     /// A fault that needs nobody's answer; what follows from all that stand is the business of [`Self::settle`].
     fn begin(&self, fault: &Fault, state: &mut State) {
         match fault {
