@@ -224,9 +224,11 @@ impl Cluster {
         self.server(index).map(|node| node.ops().members())
     }
 
-    /// The members as one node knows them to be agreed on.
-    pub fn agreed_members(&self, index: NodeIndex) -> Option<Members> {
-        self.server(index).and_then(|node| node.ops().agreed_members().ok())
+    /// The members as one node knows them to be agreed on, if it knows of no change that is under way.
+    pub fn settled_members(&self, index: NodeIndex) -> Option<Members> {
+        let node = self.server(index)?;
+        let agreed = node.ops().agreed_members().ok()?;
+        (agreed == node.ops().members()).then_some(agreed)
     }
 
     /// The stopped node's disk is emptied, and when it starts again it joins the cluster that there is.

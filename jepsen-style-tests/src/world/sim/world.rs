@@ -347,7 +347,7 @@ impl World for SimWorld {
     }
 
     fn is_settled(&self) -> BoxFuture<'_, bool> {
-        let known = self.cluster.leader().and_then(|leader| self.cluster.agreed_members(leader));
+        let known = self.cluster.leader().and_then(|leader| self.cluster.settled_members(leader));
         let votes = known.is_some_and(|known| !known.is_joint && known.voters().count() == self.member_places().len());
         Box::pin(async move { votes })
     }
@@ -391,7 +391,8 @@ impl World for SimWorld {
                 self.settle(state);
             }
             for _ in 0..HEALING_ATTEMPTS {
-                if self.agree_on_members().await && !self.is_short_of_space() {
+                // A removal that was given up may be carried out yet, by the next leader.
+                if self.agree_on_members().await && !self.is_short_of_space() && self.is_settled().await {
                     return;
                 }
                 madsim::time::sleep(HEALING_REST).await;
