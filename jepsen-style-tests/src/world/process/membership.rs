@@ -94,6 +94,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether that many members vote, and there are no others. Of etcd's, each votes as soon as it is a member.
+    pub(super) async fn all_vote(&self, members: usize) -> bool {
+        if self.server() == Server::Etcd {
+            return true;
+        }
+        let Ok(known) = self.watcher(REQUEST).topology().await else { return false };
+        let voters: u32 = known.zones.iter().map(|zone| zone.voters).sum();
+        (known.members.len(), voters as usize) == (members, members)
+    }
+
     /// Waits until no member has an alarm, as after its disk has room again. etcd's have to be ended by hand.
     pub(super) async fn quiet_alarms(&self, limit: Duration) -> Result<(), ChangeError> {
         let (begun, client) = (Instant::now(), self.watcher(REQUEST));

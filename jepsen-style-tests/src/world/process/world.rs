@@ -131,6 +131,11 @@ impl World for ProcessWorld {
         self.facts.lock().members.clone()
     }
 
+    fn is_settled(&self) -> BoxFuture<'_, bool> {
+        let members = self.members().len();
+        Box::pin(async move { self.state.lock().await.cluster.all_vote(members).await })
+    }
+
     fn zone(&self, node: NodeIndex) -> String {
         self.facts.lock().zones[node].clone()
     }
