@@ -286,12 +286,12 @@ impl Core {
         });
     }
 
-    /// Asks every endpoint who leads; believes the highest term.
+    /// Asks every endpoint who leads; believes the highest term, unless a later one was heard of meanwhile.
     pub(crate) async fn find_leader(self: &Arc<Self>) -> Option<u64> {
         let slots = self.endpoints.all();
         let answers = join_all(slots.iter().map(|slot| self.status_of(slot))).await;
         let newest = answers.into_iter().flatten().filter(|status| status.leader != 0).max_by_key(|s| s.raft_term);
-        let leader = newest.map(|status| status.leader);
+        let leader = newest.filter(|status| status.raft_term >= self.endpoints.term()).map(|status| status.leader);
         self.endpoints.set_leader(leader);
         leader
     }
