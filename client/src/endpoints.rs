@@ -26,8 +26,8 @@ use crate::{Error, rt};
 /// The first rest after a failure; it doubles with each further one.
 const REST_FIRST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(5);
-/// How long an endpoint is passed over that took a request and does not answer it. An answer ends it at once; longer than
-/// an election, or those that say meanwhile that there is no leader would make it look like the better choice.
+/// How long an endpoint is passed over that took a request and does not answer it; an answer ends it at once. Longer
+/// than an election, or those that say meanwhile that there is no leader would make it look like the better choice.
 const SUSPICION: Duration = Duration::from_secs(3);
 /// Callers that waited for somebody else's attempt to connect share its failure if it is not older than this.
 const SHARED_FAILURE: Duration = Duration::from_millis(100);

@@ -79,7 +79,7 @@ async fn look_at_a_waiting_founder(web: &Web, go_on: oneshot::Sender<()>) {
     assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
     let mut watch = health.watch(about("etcdserverpb.KV")).await.unwrap().into_inner();
     while watch.next().await.unwrap().unwrap().status() != ServingStatus::Serving {}
-    early_connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: early\r\nconnection: close\r\n\r\n").await.unwrap();
+    early_connection.write_all(b"GET /metrics HTTP/1.1\r\nhost: early\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     early_connection.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
