@@ -113,3 +113,18 @@ async fn members_status_and_the_snapshot() {
     client.defragment(&cluster.members[0].endpoint).await.expect("defragment");
     assert!(client.alarms().await.expect("alarms").alarms.is_empty());
 }
+
+/// A member that handed a write to the leader has it in its own state before it answers, as etcd's members do.
+#[tokio::test]
+async fn what_was_written_through_a_member_is_in_its_state() {
+    let Some(cluster) = Cluster::start(3).await else { return };
+    for member in &cluster.members {
+        let client = Client::connect([&member.endpoint], Options::default()).expect("options");
+        for n in 0..100 {
+            let value = n.to_string();
+            client.put("own", value.as_str()).await.expect("put");
+            let seen = client.get("own").serializable().await.expect("get");
+            assert_eq!(seen.kvs[0].value, value, "through {}", member.endpoint);
+        }
+    }
+}

@@ -35,6 +35,9 @@ const ENTRIES_MAX: usize = 2;
 const FORWARDS_MAX: usize = 1;
 /// How soon a member without a leader looks again, when nothing tells it sooner.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
+/// How long the answer of a write that is done waits for this member's own state: as long as etcd's request may take.
+/// After a pause of the others it may be more than a second until the leader sends entries again.
+const CATCH_UP_MAX: Duration = Duration::from_millis(5000);
 /// How long the answer of a leader is waited for when it is not the leader any more.
 const LATE_ANSWER: Duration = Duration::from_millis(1000);
 
@@ -203,7 +206,19 @@ async fn forward(ops: &Ops, leader: MemberId, commands: &Commands, deadline: Dea
         Ok(Err(status)) => return Err(refused_or_unknown(&status)),
         Err(_elapsed) => return Err(OpsError::Unknown),
     };
+    catch_up_with(ops, response.index, deadline).await;
     Ok(Proposed { outcomes: response.outcomes, term: response.raft_term, index: response.index })
+}
+
+/// Whoever writes through a member finds it in that member's state, as with etcd: the answer waits until it is applied
+/// here too. The next batch does not wait. A member that is far behind answers all the same: the write is done.
+async fn catch_up_with(ops: &Ops, index: u64, deadline: Deadline) {
+    if !ops.inner.holes.list().is_empty() {
+        // Nothing is applied here until they are gone.
+        return;
+    }
+    let _place = ops.inner.proposals.give_up_place();
+    let _far_behind = rt::timeout(CATCH_UP_MAX.min(deadline.left()), ops.replica().wait_applied(index)).await;
 }
 
 /// Resolves when this member knows of another leader.
