@@ -11,7 +11,8 @@
 //! fate is unknown is never tried again.
 //!
 //! A batch at a leader that is one no more gives its place up at once, and is waited for a moment longer: where
-//! leadership was handed over in order, the old leader still answers.
+//! leadership was handed over in order, the old leader still answers. So does a batch that is done, and waits until
+//! this member has applied it too.
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const ENTRIES_MAX: usize = 2;
 const FORWARDS_MAX: usize = 1;
 /// How soon a member without a leader looks again, when nothing tells it sooner.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
-/// How long the answer of a write that is done waits for this member's own state: as long as etcd's request may take.
+/// How long the answer of a write that is done waits for this member's own state, at most.
 /// After a pause of the others it may be more than a second until the leader sends entries again.
 const CATCH_UP_MAX: Duration = Duration::from_millis(5000);
 /// How long the answer of a leader is waited for when it is not the leader any more.
@@ -211,14 +212,15 @@ async fn forward(ops: &Ops, leader: MemberId, commands: &Commands, deadline: Dea
 }
 
 /// Whoever writes through a member finds it in that member's state, as with etcd: the answer waits until it is applied
-/// here too. The next batch does not wait. A member that is far behind answers all the same: the write is done.
+/// here too. The next batch does not wait. A member that is far behind answers all the same, while there is time to:
+/// the write is done, and its caller must not take it for one of unknown fate.
 async fn catch_up_with(ops: &Ops, index: u64, deadline: Deadline) {
-    if !ops.inner.holes.list().is_empty() {
+    if !ops.inner.holes.is_empty() {
         // Nothing is applied here until they are gone.
         return;
     }
     let _place = ops.inner.proposals.give_up_place();
-    let _far_behind = rt::timeout(CATCH_UP_MAX.min(deadline.left()), ops.replica().wait_applied(index)).await;
+    let _far_behind = rt::timeout(CATCH_UP_MAX.min(deadline.left() / 2), ops.replica().wait_applied(index)).await;
 }
 
 /// Resolves when this member knows of another leader.

@@ -55,7 +55,8 @@ pub struct Queue {
     place_freed: Notify,
 }
 
-/// A batch whose leader was replaced: while this lives, another batch may be under way in its place.
+/// A batch whose leader was replaced, or that is done and waits for this member's own state: while this lives, another
+/// batch may be under way in its place.
 pub struct PlaceGivenUp<'a>(&'a Queue);
 
 impl Drop for PlaceGivenUp<'_> {
