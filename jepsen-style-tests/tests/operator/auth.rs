@@ -8,7 +8,7 @@ use holdfast_client::{Access, Client, Error, Login, Options, PermittedKeys};
 use holdfast_jepsen::world::process::{Cluster, PATIENCE, Shape, until};
 use holdfast_proto::etcdserverpb::auth_client::AuthClient;
 use holdfast_proto::etcdserverpb::kv_client::KvClient;
-use holdfast_proto::etcdserverpb::{AuthenticateRequest, PutRequest, RangeRequest};
+use holdfast_proto::etcdserverpb::{AlarmType, AuthenticateRequest, PutRequest, RangeRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
@@ -109,7 +109,19 @@ pub async fn in_a_cluster() {
     root.user_change_password("ann", ANNS_NEXT_PASSWORD).await.expect("root may");
     ann.put("p/a", "2").await.expect("the client fetches another token by itself");
 
+    alarms(&root, &ann).await;
     audit(&cluster, &anns).await;
+}
+
+/// Any user reads them, as `etcdctl endpoint health` does; root changes them.
+async fn alarms(root: &Client, ann: &Client) {
+    assert!(ann.alarms().await.expect("a user may read").alarms.is_empty());
+    let refused = ann.alarm_raise(0, AlarmType::Nospace).await.expect_err("that is root's");
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    root.alarm_raise(0, AlarmType::Nospace).await.expect("root may");
+    assert_eq!(ann.alarms().await.expect("a user may read").alarms.len(), 1);
+    ann.alarm_disarm(0, AlarmType::Nospace).await.expect_err("that is root's");
+    root.alarm_disarm(0, AlarmType::Nospace).await.expect("root may");
 }
 
 /// A watch on more than one may read is refused (a key is not all keys behind it); one that was permitted ends when the

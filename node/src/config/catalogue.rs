@@ -112,6 +112,12 @@ pub const SETTINGS: &[Setting] = &[
     value(LIMITS, "max-txn-ops", "N", "Operations in one transaction [default: 128]"),
     duration(LIMITS, "request-timeout", "How long a request may take whose client does not say [default: 5s]"),
     value(
+        LIMITS,
+        "max-concurrent-streams",
+        "N",
+        "Calls under way at once on a client's connection, and over JSON in all [default: any number]",
+    ),
+    value(
         HISTORY,
         "auto-compaction-mode",
         "periodic|revision",

@@ -71,6 +71,14 @@ pub fn settle(sources: &Sources) -> Result<Config, ConfigError> {
         tls,
         name,
     };
+    for (name, urls) in [
+        ("advertise-client-urls", &settings.advertise_client_urls),
+        ("initial-advertise-peer-urls", &settings.advertise_peer_urls),
+    ] {
+        if let Some(url) = urls::unreachable(urls) {
+            remarks.push(format!("--{name} has {url}, which nobody can reach: give a host and a port that others can"));
+        }
+    }
     for name in ["strict-reconfig-check", "pre-vote"] {
         remarks.extend(always_on(&reader, name)?);
     }
@@ -173,6 +181,7 @@ fn advertised(
     listen: &[String],
 ) -> Result<Vec<String>, ConfigError> {
     match reader.sources.get(name) {
+        Some(given) if reader.sources.manner() == Manner::Etcd => reader.parse(name, given, urls::advertise_any),
         Some(given) => reader.parse(name, given, urls::advertise),
         None if urls::can_be_advertised(listen) => Ok(listen.to_vec()),
         // etcd then advertises its default, which serves a cluster of one.
@@ -211,6 +220,10 @@ fn timing(reader: &Reader<'_>) -> Result<Timing, ConfigError> {
 fn limits(reader: &Reader<'_>) -> Result<Limits, ConfigError> {
     let default = Limits::default();
     let quota = reader.number("quota-backend-bytes", 0, 0, i64::MAX as u64)?;
+    let streams_max = match reader.sources.get("max-concurrent-streams") {
+        Some(given) => Some(reader.parse("max-concurrent-streams", given, streams)?),
+        None => default.streams_max,
+    };
     let deadline = reader.duration("request-timeout", Duration::from_millis(default.request_deadline_ms))?;
     Ok(Limits {
         request_bytes_max: reader.size("max-request-bytes", default.request_bytes_max, 1, REQUEST_BYTES_MAX)?,
@@ -219,8 +232,15 @@ fn limits(reader: &Reader<'_>) -> Result<Limits, ConfigError> {
         quota_bytes_max: if quota == 0 { default.quota_bytes_max } else { quota },
         learners_max: reader.size("max-learners", default.learners_max, 0, 1000)?,
         request_deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1),
+        streams_max,
         ..default
     })
+}
+
+/// 4294967295, which is etcd's default, is as good as no bound.
+fn streams(text: &str) -> Result<u32, Expected> {
+    let number = values::number(text, 1, u64::from(u32::MAX))?;
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn auth_settings(reader: &Reader<'_>) -> Result<AuthSettings, ConfigError> {

@@ -121,7 +121,6 @@ pub const STRANGERS: &[Stranger] = &[
     passed(VALUE, "backend-bbolt-freelist-type", NO_BBOLT),
     passed(DURATION, "backend-batch-interval", NO_BBOLT),
     passed(VALUE, "backend-batch-limit", NO_BBOLT),
-    passed(VALUE, "max-concurrent-streams", "the streams of a connection are bounded by the HTTP/2 server"),
     passed(DURATION, "grpc-keepalive-min-time", KEEPALIVE),
     passed(DURATION, "grpc-keepalive-interval", KEEPALIVE),
     passed(DURATION, "grpc-keepalive-timeout", KEEPALIVE),

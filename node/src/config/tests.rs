@@ -143,7 +143,8 @@ fn bad_settings_are_refused_with_what_is_expected() {
         (&[("listen-client-urls", "http://127.0.0.1:1"), ("listen-peer-urls", "http://127.0.0.1:1")], "two purposes"),
         (&[("listen-client-urls", "http://0.0.0.0:2379")], "say with --advertise-client-urls"),
         (&[("listen-peer-urls", "http://0.0.0.0:2380")], "say with --initial-advertise-peer-urls"),
-        (&[("advertise-client-urls", "http://0.0.0.0:2379")], "nobody can reach 0.0.0.0"),
+        (&[("advertise-client-urls", "http://0.0.0.0:2379")], "nobody can reach \"http://0.0.0.0:2379\""),
+        (&[("max-concurrent-streams", "0")], "max-concurrent-streams"),
         (&[("initial-cluster", "n1=http://127.0.0.1:2380")], "this one is called \"default\""),
         (&[("initial-cluster", "default=http://127.0.0.1:9")], "must be the same"),
         (&[("initial-cluster", "http://127.0.0.1:2380")], "has no name in front"),
@@ -209,6 +210,14 @@ fn etcds_defaults_count_in_its_manner() {
     // For etcd this advertises localhost; nobody else could use the address.
     let settings = as_etcd(&[("listen-peer-urls", "http://0.0.0.0:2380")]).unwrap().settings;
     assert_eq!(settings.advertise_peer_urls, ["http://localhost:2380"]);
+}
+
+#[test]
+fn addresses_that_nobody_can_reach_are_taken_from_etcds_scripts_and_remarked() {
+    let any = [("listen-client-urls", "http://0.0.0.0:2379"), ("advertise-client-urls", "http://0.0.0.0:2379")];
+    let config = as_etcd(&any).unwrap();
+    assert_eq!(config.settings.advertise_client_urls, ["http://0.0.0.0:2379"]);
+    assert!(config.remarks.iter().any(|remark| remark.contains("which nobody can reach")), "{:?}", config.remarks);
 }
 
 #[test]

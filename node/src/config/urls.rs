@@ -64,18 +64,30 @@ pub fn listen(text: &str) -> Result<Vec<String>, Expected> {
 
 /// What to tell others.
 pub fn advertise(text: &str) -> Result<Vec<String>, Expected> {
+    let urls = advertise_any(text)?;
+    match unreachable(&urls) {
+        Some(url) => expected(format!("{ADVERTISE}; nobody can reach {url:?}")),
+        None => Ok(urls),
+    }
+}
+
+/// The same, where 0.0.0.0 is let through: etcd takes it, and many a container is started with it.
+pub fn advertise_any(text: &str) -> Result<Vec<String>, Expected> {
     let urls = parts(text);
     if urls.is_empty() {
         return expected(ADVERTISE);
     }
     for url in &urls {
-        let host = address(url, ADVERTISE)?.host;
-        if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-            return expected(format!("{ADVERTISE}; nobody can reach {host}"));
-        }
+        address(url, ADVERTISE)?;
     }
     refuse_twice(&urls)?;
     Ok(urls)
+}
+
+/// The first that means "any address" (0.0.0.0, ::): nobody can reach that.
+pub fn unreachable(urls: &[String]) -> Option<&String> {
+    let is_any = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    urls.iter().find(|url| address(url, ADVERTISE).is_ok_and(|address| is_any(&address.host)))
 }
 
 /// Whether a URL asks for TLS.

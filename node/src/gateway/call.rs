@@ -2,6 +2,7 @@
 //! whatever every call must pass (gate, limits, deadlines, counters) a request over HTTP passes too.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::service::Routes;
@@ -36,10 +38,42 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 const TOKEN: &str = "token";
 const BEARER: &[u8] = b"bearer ";
 
+/// How many calls may be under way at once. etcd's JSON shares one connection to its gRPC, and with that the bound on
+/// the streams of a connection.
+#[derive(Clone)]
+pub struct Places(Option<Arc<Semaphore>>);
+
+/// Given back when the last byte of the answer is gone, or its reader.
+type Place = Option<OwnedSemaphorePermit>;
+
+impl Places {
+    pub fn new(streams_max: Option<u32>) -> Self {
+        let places = |max: u32| usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self(streams_max.map(|max| Arc::new(Semaphore::new(places(max)))))
+    }
+
+    /// Waits for a place, as long as the client waits: when it goes, so does this.
+    async fn take(self) -> Result<Place, Refusal> {
+        match self.0 {
+            None => Ok(None),
+            Some(places) => match places.acquire_owned().await {
+                Ok(place) => Ok(Some(place)),
+                Err(closed) => Err(Refusal::new(Code::Unavailable, format!("holdfast: {closed}"))),
+            },
+        }
+    }
+}
+
 /// Answers one request.
-pub async fn answer(grpc: Routes, contract: &Contract, bounds: Bounds, request: http::Request<Body>) -> Response {
+pub async fn answer(
+    grpc: Routes,
+    contract: &Contract,
+    bounds: Bounds,
+    places: Places,
+    request: http::Request<Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
-    match ask(grpc, contract, bounds, parts, body).await {
+    match ask(grpc, contract, bounds, places, parts, body).await {
         Ok(response) => response,
         Err(Failed::Single(refusal)) => refusal.into_answer(),
         Err(Failed::Stream(refusal)) => {
@@ -62,9 +96,17 @@ impl<T: Into<Refusal>> From<T> for Failed {
     }
 }
 
-async fn ask(grpc: Routes, contract: &Contract, bounds: Bounds, parts: Parts, body: Body) -> Result<Response, Failed> {
+async fn ask(
+    grpc: Routes,
+    contract: &Contract,
+    bounds: Bounds,
+    places: Places,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Failed> {
     let metadata = metadata(&parts.headers)?;
     let patience = Patience::of(&metadata);
+    let place = patience.for_work(places.take()).await?;
     // Who is at the other end of the connection, and what the connection proved of it.
     let mut extensions = parts.extensions;
     extensions.insert(FromGateway);
@@ -84,14 +126,14 @@ async fn ask(grpc: Routes, contract: &Contract, bounds: Bounds, parts: Parts, bo
         Shape::ServerStream => {
             let message = patience.for_work(single(body, &contract.input, bounds)).await?;
             let call = client.server_streaming(Request::from_parts(metadata, extensions, message), path, codec);
-            stream(patience.for_work(call).await.map_err(Failed::Stream)?.into_inner(), patience).await
+            stream(patience.for_work(call).await.map_err(Failed::Stream)?.into_inner(), patience, place).await
         }
         Shape::BidiStream => {
             let mut messages = Messages::new(body, contract.input.clone(), bounds);
             let first = patience.for_work(messages.next()).await?;
             let messages = messages.after(first);
             let call = client.streaming(Request::from_parts(metadata, extensions, messages), path, codec);
-            stream(patience.for_work(call).await.map_err(Failed::Stream)?.into_inner(), patience).await
+            stream(patience.for_work(call).await.map_err(Failed::Stream)?.into_inner(), patience, place).await
         }
     }
 }
@@ -122,9 +164,9 @@ fn unwritable(error: serde_json::Error) -> Refusal {
 }
 
 /// Lines, made as they are read. The HTTP status waits for the first, which may be a refusal.
-async fn stream(mut answers: Streaming<DynamicMessage>, patience: Patience) -> Result<Response, Failed> {
+async fn stream(mut answers: Streaming<DynamicMessage>, patience: Patience, place: Place) -> Result<Response, Failed> {
     let first = patience.for_work(answers.message()).await.map_err(Failed::Stream)?;
-    let body = Body::from_stream(lines(first, answers, patience).map(Ok::<_, std::convert::Infallible>));
+    let body = Body::from_stream(lines(first, answers, patience, place).map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -132,8 +174,10 @@ fn lines(
     first: Option<DynamicMessage>,
     mut answers: Streaming<DynamicMessage>,
     patience: Patience,
+    place: Place,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     async_stream::stream! {
+        let _place = place;
         let mut next = Ok(first);
         loop {
             match next.and_then(|answer| answer.map(|answer| line(&answer)).transpose()) {

@@ -39,7 +39,10 @@ use tonic::service::Routes;
 
 pub use access::{Access, Allowed, guarded};
 
+use crate::api::message_bytes_max;
 use crate::metrics::{GatewayMetrics, Metrics};
+use crate::types::Limits;
+use call::Places;
 use inbound::Bounds;
 use methods::Methods;
 use refusal::Refusal;
@@ -49,16 +52,18 @@ struct Gateway {
     grpc: Routes,
     methods: Arc<Methods>,
     bounds: Bounds,
+    places: Places,
     metrics: GatewayMetrics,
 }
 
-/// JSON in front of what `grpc` serves. A request may become a message of `message_bytes_max`.
-pub fn routes(grpc: &Routes, message_bytes_max: usize, metrics: &Metrics) -> Router {
+/// JSON in front of what `grpc` serves.
+pub fn routes(grpc: &Routes, limits: &Limits, metrics: &Metrics) -> Router {
     let pool = DescriptorPool::decode(CLIENT_DESCRIPTORS).expect("the contract was compiled into this program");
     let gateway = Gateway {
         grpc: grpc.clone(),
         methods: Arc::new(Methods::of(&pool)),
-        bounds: Bounds { message_bytes_max },
+        bounds: Bounds { message_bytes_max: message_bytes_max(limits) },
+        places: Places::new(limits.streams_max),
         metrics: metrics.gateway.clone(),
     };
     let paths = Router::new().route("/v3/{*method}", any(answer)).route("/v3beta/{*method}", any(answer));
@@ -73,7 +78,7 @@ async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
     };
     let response = match &method.contract {
         _ if request.method() != Method::POST => plainly(StatusCode::METHOD_NOT_ALLOWED),
-        Some(contract) => call::answer(gateway.grpc, contract, gateway.bounds, request).await,
+        Some(contract) => call::answer(gateway.grpc, contract, gateway.bounds, gateway.places, request).await,
         None => {
             let text = format!("unknown service {}", method.service);
             Refusal::new(Code::Unimplemented, text).into_answer()

@@ -90,7 +90,7 @@ pub fn founders(settings: &Settings) -> Founders {
         })
         .collect();
     let ids: Vec<MemberId> = members.keys().map(|id| MemberId(*id)).collect();
-    Founders { cluster: cluster_id_of(&ids, token), members }
+    Founders { cluster: cluster_id_of(&ids), members }
 }
 
 /// Who a founder is, before anybody was asked.

@@ -84,7 +84,7 @@ impl Node {
         let client_addresses = listeners.client.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         // The ports are served before anything is open: probes get an answer, and founders ask one another.
         let unready = Unready::new();
-        let mut clients = Serving::default();
+        let mut clients = Serving::with_streams_max(settings.limits.streams_max);
         clients.add_all(listeners.client, &unready.client_routes());
         clients.add_all(listeners.metrics, &unready.metrics_routes());
         let front = Front::closed();
@@ -123,7 +123,7 @@ impl Node {
         };
         let grpc = api::client_services(&ops, &options);
         let admin = admin::routes(&ops, &metrics);
-        let json = gateway::routes(&grpc, api::message_bytes_max(ops.limits()), &metrics);
+        let json = gateway::routes(&grpc, ops.limits(), &metrics);
         let http = gateway::guarded(admin.clone().merge(json), settings.access.clone());
         // The peer port first: without it there is no election.
         front.open(api::peer_routes(&ops, ops.replica().service(), admin::peer_routes(&ops, &metrics)));
@@ -259,6 +259,13 @@ async fn publish(ops: Ops, settings: Settings, say_ready: rt::watch::Sender<bool
         ..Member::default()
     };
     ops.publish(me).await;
+    // The words of etcd, as all of these lines: its own tests, and scripts, wait for them.
+    tracing::info!(
+        "local-member-id" = %ops.me(),
+        "cluster-id" = %ops.peers().cluster(),
+        "published local member to cluster through raft"
+    );
+    tracing::info!("cluster-version" = api::ETCD_CLUSTER_VERSION, "enabled capabilities for version");
     tracing::info!(name = settings.name, urls = ?settings.advertise_client_urls, "ready to serve client requests");
     for url in &settings.listen_client_urls {
         if let Some(address) = url.strip_prefix("http://") {

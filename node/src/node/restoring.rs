@@ -127,7 +127,7 @@ fn fill(
     write(io.disk.as_ref(), dir, &restored.encode()).map_err(|source| RestoreError::Io { path, source })?;
     let own = restored.members.get(&restored.name).cloned().unwrap_or_default();
     let member = member_id_of(&own, &restored.token, None);
-    Ok(Done { imported, cluster: cluster_id_of(&ids, &restored.token), member })
+    Ok(Done { imported, cluster: cluster_id_of(&ids), member })
 }
 
 fn restored(plan: &Restore, snapshot: &SnapshotFile) -> Restored {

@@ -36,6 +36,8 @@ impl Listeners {
 pub struct Serving {
     stops: Vec<oneshot::Sender<()>>,
     running: Vec<rt::JoinHandle<()>>,
+    /// Calls under way at once on one connection.
+    streams_max: Option<u32>,
 }
 
 /// Servers that run until they are told to stop.
@@ -62,6 +64,10 @@ impl Served {
 }
 
 impl Serving {
+    pub fn with_streams_max(streams_max: Option<u32>) -> Self {
+        Self { streams_max, ..Self::default() }
+    }
+
     /// Serves the same on each of the ports.
     pub fn add_all(&mut self, listeners: Vec<rt::BoundListener>, routes: &tonic::service::Routes) {
         for listener in listeners {
@@ -72,10 +78,11 @@ impl Serving {
     fn add(&mut self, listener: rt::BoundListener, routes: tonic::service::Routes) {
         let (stop, stopped) = oneshot::channel::<()>();
         self.stops.push(stop);
+        let streams_max = self.streams_max;
         self.running.push(rt::spawn(async move {
             // Either a word or a dropped sender: both mean stop.
             let stop = stopped.map(|_| ());
-            if let Err(error) = rt::serve(listener, routes, stop).await {
+            if let Err(error) = rt::serve(listener, routes, streams_max, stop).await {
                 tracing::error!(%error, "a server ended");
             }
         }));

@@ -87,6 +87,13 @@ pub fn pair(files: &Files, named: &KeyPairFiles, provider: &CryptoProvider, now_
     Ok(Pair { certified: Arc::new(certified), expiry })
 }
 
+/// Authorities: as those who sign, and as the certificates that they are.
+#[derive(Clone)]
+pub struct Roots {
+    pub store: RootCertStore,
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
 /// When the certificate ends, and whose it is.
 pub fn expiry(file: &Path, der: &CertificateDer<'_>) -> Result<Expiry, TlsError> {
     let certificate = parse(file, der)?;
@@ -99,16 +106,17 @@ pub fn expiry(file: &Path, der: &CertificateDer<'_>) -> Result<Expiry, TlsError>
 
 /// Reads a bundle of authorities. Each is watched; one that has expired is kept, as a bundle may hold the old one
 /// beside the new.
-pub fn authorities(files: &Files, file: &Path) -> Result<(RootCertStore, Vec<Expiry>), TlsError> {
-    let mut roots = RootCertStore::empty();
+pub fn authorities(files: &Files, file: &Path) -> Result<(Roots, Vec<Expiry>), TlsError> {
+    let mut store = RootCertStore::empty();
     let mut expiries = Vec::new();
-    for der in chain(files, file)? {
-        expiries.push(expiry(file, &der)?);
-        roots
-            .add(der)
+    let certificates = chain(files, file)?;
+    for der in &certificates {
+        expiries.push(expiry(file, der)?);
+        store
+            .add(der.clone())
             .map_err(|error| TlsError::BadCertificate { file: file.to_owned(), reason: error.to_string() })?;
     }
-    Ok((roots, expiries))
+    Ok((Roots { store, certificates }, expiries))
 }
 
 /// Reads lists of revoked certificates, PEM or DER.

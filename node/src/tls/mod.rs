@@ -19,6 +19,7 @@
 //! - rustls, ring and rcgen do the work. They compute, and know no clock, socket or disk of ours; so they are compiled
 //!   into the simulator too, where links are plain.
 
+mod anchors;
 mod certificate;
 mod error;
 mod files;

@@ -8,7 +8,7 @@ use rustls::server::VerifierBuilderError;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::certificate::{self, Expiry};
+use super::certificate::{self, Expiry, Roots};
 use super::files::Files;
 use super::offered::Offered;
 use super::self_signed::SelfSigned;
@@ -17,7 +17,7 @@ use crate::rt;
 use crate::types::{ClientCertificates, OwnCertificate, PortTls};
 
 /// What both HTTP/2 and HTTP/1 clients find, the better one first.
-const SERVED: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const SERVED: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 /// What members speak with one another.
 const DIALLED: [&[u8]; 1] = [b"h2"];
 
@@ -93,7 +93,7 @@ impl PortRules {
     fn server(
         &self,
         own: Arc<CertifiedKey>,
-        roots: Option<RootCertStore>,
+        roots: Option<Roots>,
         revoked: Vec<CertificateRevocationListDer<'static>>,
     ) -> Result<rt::ServerTerms, TlsError> {
         let provider = &self.offered.provider;
@@ -119,7 +119,7 @@ impl PortRules {
 
     fn dial(
         &self,
-        roots: Option<RootCertStore>,
+        roots: Option<Roots>,
         revoked: Vec<CertificateRevocationListDer<'static>>,
         as_client: Option<Arc<CertifiedKey>>,
     ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -155,7 +155,7 @@ impl PortRules {
 }
 
 /// What this machine trusts anyway.
-fn system_roots() -> Result<RootCertStore, TlsError> {
+fn system_roots() -> Result<Roots, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (taken, _strange) = roots.add_parsable_certificates(found.certs);
@@ -163,5 +163,6 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
         let said = found.errors.first().map_or_else(|| "this machine trusts nobody".to_owned(), ToString::to_string);
         return Err(TlsError::NoSystemRoots(said));
     }
-    Ok(roots)
+    // Nobody's own certificate is among them.
+    Ok(Roots { store: roots, certificates: Vec::new() })
 }

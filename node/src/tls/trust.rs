@@ -10,43 +10,42 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
-use super::certificate::common_name;
+use super::anchors::{Anchors, ShownBy};
+use super::certificate::{Roots, common_name};
 use crate::types::AllowedNames;
 
 type Revoked = Vec<CertificateRevocationListDer<'static>>;
 
 /// Clients need a certificate of one of `roots`, not revoked, and with an allowed name.
 pub fn of_clients(
-    roots: RootCertStore,
+    roots: Roots,
     revoked: Revoked,
     allowed: &AllowedNames,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let anchors = Anchors::new(roots.certificates, revoked.clone());
     // An authority of a bundle may have no list; certificates of the others are still looked up.
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    let signed = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.store), Arc::clone(provider))
         .with_crls(revoked)
         .allow_unknown_revocation_status()
         .build()?;
-    Ok(match allowed {
-        AllowedNames::All => verifier,
-        AllowedNames::CommonNames(_) | AllowedNames::Hosts(_) => {
-            Arc::new(NamedClients { signed: verifier, allowed: allowed.clone() })
-        }
-    })
+    Ok(Arc::new(Clients { signed, anchors, allowed: allowed.clone() }))
 }
 
 /// Servers need a certificate of one of `roots`, not revoked, and good for the host in their URL.
 pub fn of_servers(
-    roots: RootCertStore,
+    roots: Roots,
     revoked: Revoked,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
-    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    let anchors = Anchors::new(roots.certificates, revoked.clone());
+    let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.store), Arc::clone(provider))
         .with_crls(revoked)
         .allow_unknown_revocation_status()
-        .build()?)
+        .build()?;
+    Ok(Arc::new(Servers { signed, anchors }))
 }
 
 /// What a refused client's name was, for the log.
@@ -57,14 +56,15 @@ struct NotAllowed {
     allowed: AllowedNames,
 }
 
-/// On top of what an authority signed: only some names.
+/// What an authority signed, and the authorities themselves; of those, some names or all.
 #[derive(Debug)]
-struct NamedClients {
+struct Clients {
     signed: Arc<dyn ClientCertVerifier>,
+    anchors: Anchors,
     allowed: AllowedNames,
 }
 
-impl NamedClients {
+impl Clients {
     fn is_allowed(&self, certificate: &CertificateDer<'_>) -> bool {
         match &self.allowed {
             AllowedNames::All => true,
@@ -78,7 +78,7 @@ impl NamedClients {
     }
 }
 
-impl ClientCertVerifier for NamedClients {
+impl ClientCertVerifier for Clients {
     fn offer_client_auth(&self) -> bool {
         self.signed.offer_client_auth()
     }
@@ -97,12 +97,60 @@ impl ClientCertVerifier for NamedClients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.signed.verify_client_cert(end_entity, intermediates, now)?;
+        if let Err(refusal) = self.signed.verify_client_cert(end_entity, intermediates, now) {
+            self.anchors.reconsider(end_entity, ShownBy::Client, now, refusal)?;
+        }
         if self.is_allowed(end_entity) {
-            return Ok(verified);
+            return Ok(ClientCertVerified::assertion());
         }
         let refused = NotAllowed { shown: common_name(end_entity), allowed: self.allowed.clone() };
         Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused)))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
+}
+
+/// What an authority signed, and the authorities themselves.
+#[derive(Debug)]
+struct Servers {
+    signed: Arc<WebPkiServerVerifier>,
+    anchors: Anchors,
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let signed = self.signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if let Err(refusal) = signed {
+            self.anchors.reconsider_server(end_entity, server_name, now, refusal)?;
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

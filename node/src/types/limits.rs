@@ -31,6 +31,8 @@ pub struct Limits {
     pub stream_watchers_max: usize,
     /// Deadline of a request that brought none, in milliseconds.
     pub request_deadline_ms: u64,
+    /// Calls under way at once on one connection, and over JSON on all connections together. Further ones wait.
+    pub streams_max: Option<u32>,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             watch_step_bytes_max: 1024 * 1024,
             stream_watchers_max: 100_000,
             request_deadline_ms: 5_000,
+            streams_max: None,
         }
     }
 }

@@ -71,6 +71,25 @@ async fn what_breaks_in_the_middle_of_a_conversation_ends_the_clients_half_of_it
     server.node.stop().await;
 }
 
+/// As in etcd, where JSON shares one connection to gRPC, and that has so many streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_the_bound_wait_for_a_place() {
+    let server = server::start_with(&[("max-concurrent-streams", "2")]).await;
+    let watch = r#"{"create_request":{"key":"YQ=="}}"#;
+    let mut first = server.web.open("/v3/watch", watch).await;
+    let mut second = server.web.open("/v3/watch", watch).await;
+    assert!(first.next().await.unwrap().ends_with(r#""created":true}}"#));
+    assert!(second.next().await.unwrap().ends_with(r#""created":true}}"#));
+    let web = server.web.clone();
+    let third = tokio::spawn(async move { web.post("/v3/kv/range", r#"{"key":"YQ=="}"#).await.status });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!third.is_finished(), "it has no place");
+    drop(first);
+    assert_eq!(tokio::time::timeout(LIMIT, third).await.unwrap().unwrap(), 200);
+    drop(second);
+    server.node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_tells_its_watchers() {
     let server = server::start().await;

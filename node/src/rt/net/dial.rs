@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -19,6 +18,7 @@ use tonic::Status;
 
 use super::PeerTls;
 use super::greeted::Greeted;
+use crate::rt;
 
 const HTTPS_PORT: u16 = 443;
 
@@ -34,8 +34,6 @@ struct Target {
     port: u16,
     /// What the other member's certificate must be good for.
     name: ServerName<'static>,
-    /// What went wrong last: a member that is asked again and again is complained about once.
-    said: Mutex<Option<String>>,
 }
 
 /// A connector to the member at `url`.
@@ -50,7 +48,7 @@ pub fn connector(url: &Uri, tls: &PeerTls) -> Result<Connector, Status> {
     let name = ServerName::try_from(host.clone())
         .map_err(|error| Status::invalid_argument(format!("{url}: {host:?} is no host: {error}")))?;
     let port = url.port_u16().unwrap_or(HTTPS_PORT);
-    Ok(Connector { target: Arc::new(Target { host, port, name, said: Mutex::new(None) }), tls: tls.clone() })
+    Ok(Connector { target: Arc::new(Target { host, port, name }), tls: tls.clone() })
 }
 
 impl Connector {
@@ -63,11 +61,14 @@ impl Connector {
             async { Greeted::new(TlsConnector::from(config).connect(target.name.clone(), stream).await?).await };
         match greeting.await {
             Ok(stream) => {
-                *target.said.lock() = None;
+                self.tls.complaints().forget(&target.address());
                 Ok(TokioIo::new(stream))
             }
             Err(error) => {
-                target.complain(&error.to_string());
+                let (member, why) = (target.address(), error.to_string());
+                if self.tls.complaints().is_news(&member, &why, rt::now()) {
+                    tracing::warn!(member, error = why, "no TLS with a member");
+                }
                 Err(error)
             }
         }
@@ -75,12 +76,8 @@ impl Connector {
 }
 
 impl Target {
-    fn complain(&self, error: &str) {
-        let mut said = self.said.lock();
-        if said.as_deref() != Some(error) {
-            tracing::warn!(member = %format_args!("{}:{}", self.host, self.port), error, "no TLS with a member");
-            *said = Some(error.to_owned());
-        }
+    fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 }
 

@@ -233,10 +233,11 @@ async fn answer(mut routes: tonic::service::Routes, sender: Sender, mut receiver
     }
 }
 
-/// Serves until `stop` resolves.
+/// Serves until `stop` resolves. Here every call has a connection of its own.
 pub async fn serve(
     bound: BoundListener,
     routes: tonic::service::Routes,
+    _streams_max: Option<u32>,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let accept = async {

@@ -60,10 +60,12 @@ pub async fn bind(address: SocketAddr, tls: Option<ServerTls>) -> io::Result<Bou
     Ok(BoundListener { listener: TcpListener::bind(address).await?, tls })
 }
 
-/// Serves until `stop` resolves, then lets the requests under way finish.
+/// Serves until `stop` resolves, then lets the requests under way finish. A connection has at most `streams_max` of
+/// them at once.
 pub async fn serve(
     bound: BoundListener,
     routes: tonic::service::Routes,
+    streams_max: Option<u32>,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let incoming = incoming::incoming(bound.listener, bound.tls);
@@ -73,6 +75,7 @@ pub async fn serve(
             request
         }))
         .accept_http1(true)
+        .max_concurrent_streams(streams_max)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_routes(routes)

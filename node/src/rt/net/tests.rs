@@ -64,7 +64,7 @@ async fn asked(tls: Option<(&CertifiedIssuer<'_, KeyPair>, ServerTls)>) -> Strin
     let address = bound.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let routes = tonic::service::Routes::from(axum::Router::new().route("/", get(who)));
-    let served = rt::spawn(serve(bound, routes, async { _ = stopped.await }));
+    let served = rt::spawn(serve(bound, routes, None, async { _ = stopped.await }));
     let stream = TcpStream::connect(address).await.unwrap();
     let answer = match issuer {
         None => ask(stream).await,

@@ -66,11 +66,40 @@ impl fmt::Debug for ServerTls {
 #[derive(Clone, Default)]
 pub struct PeerTls {
     config: Option<Arc<RwLock<Arc<rustls::ClientConfig>>>>,
+    #[cfg(not(madsim))]
+    complaints: Complaints,
+}
+
+/// What was said last of each member without TLS: connections come and go, and the log hears the same once a minute.
+#[cfg(not(madsim))]
+#[derive(Clone, Default)]
+pub(super) struct Complaints {
+    said: Arc<parking_lot::Mutex<std::collections::BTreeMap<String, (String, crate::rt::Instant)>>>,
+}
+
+#[cfg(not(madsim))]
+impl Complaints {
+    const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+    /// Whether nobody has said so of the member for a while.
+    pub(super) fn is_news(&self, member: &str, error: &str, now: crate::rt::Instant) -> bool {
+        let mut said = self.said.lock();
+        if said.get(member).is_some_and(|(last, at)| last == error && now - *at < Self::AGAIN_AFTER) {
+            return false;
+        }
+        said.insert(member.to_owned(), (error.to_owned(), now));
+        true
+    }
+
+    /// All is well with the member.
+    pub(super) fn forget(&self, member: &str) {
+        self.said.lock().remove(member);
+    }
 }
 
 impl PeerTls {
     pub fn new(config: Arc<rustls::ClientConfig>) -> Self {
-        Self { config: Some(Arc::new(RwLock::new(config))) }
+        Self { config: Some(Arc::new(RwLock::new(config))), ..Self::default() }
     }
 
     /// From the next connection on.
@@ -84,10 +113,38 @@ impl PeerTls {
     pub(super) fn config(&self) -> Option<Arc<rustls::ClientConfig>> {
         self.config.as_ref().map(|slot| Arc::clone(&slot.read()))
     }
+
+    #[cfg(not(madsim))]
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
 }
 
 impl fmt::Debug for PeerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerTls").field("is_on", &self.config.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::Complaints;
+    use crate::rt;
+
+    #[test]
+    fn the_same_is_said_once_a_minute_of_each_member() {
+        let complaints = Complaints::default();
+        let start = rt::now();
+        let is_news =
+            |member, error, seconds| complaints.clone().is_news(member, error, start + Duration::from_secs(seconds));
+        assert!(is_news("a:1", "expired", 0));
+        assert!(!is_news("a:1", "expired", 59));
+        assert!(is_news("b:1", "expired", 59), "another member");
+        assert!(is_news("a:1", "unknown issuer", 59), "another reason");
+        assert!(is_news("a:1", "unknown issuer", 119));
+        complaints.forget("a:1");
+        assert!(is_news("a:1", "unknown issuer", 120), "it was well in between");
     }
 }
