@@ -23,6 +23,10 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Flow control windows: large enough that a round trip between zones does not hold a stream up.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Calls of one connection that were given up before the server looked at them; with more, the connection ends. After
+/// a link was slow, or a process was paused, all calls whose time ran out meanwhile arrive at once, each with its end.
+/// The library's own bound of 20 cuts the connection then, with whatever else is under way on it.
+const GIVEN_UP_UNSEEN_MAX: usize = 1024;
 
 /// A channel to the member at `url`. It connects when first used, and again whenever the connection was lost.
 pub fn connect(url: &str, tls: &PeerTls) -> Result<Channel, Status> {
@@ -76,6 +80,7 @@ pub async fn serve(
         }))
         .accept_http1(true)
         .max_concurrent_streams(streams_max)
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP_UNSEEN_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_routes(routes)
