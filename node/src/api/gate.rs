@@ -88,10 +88,19 @@ pub struct Call {
     pub caller: Caller,
     /// When the answer stops being of use.
     pub deadline: Deadline,
+    /// The client said so; otherwise it is what is usual here.
+    pub is_deadline_asked: bool,
     /// The same for work that takes as long as it takes: what the client said, however long.
     pub patience: Deadline,
     /// Size of the request as encoded.
     pub request_bytes: usize,
+}
+
+impl Call {
+    /// When the client itself stops listening, if it said.
+    fn callers_end(&self) -> Option<Deadline> {
+        self.is_deadline_asked.then_some(self.deadline)
+    }
 }
 
 impl Gate {
@@ -211,7 +220,14 @@ impl Rpc {
     {
         let (ticket, passed) = self.pass(at_learner, about, request).await;
         let result = match passed {
-            Ok((request, call)) => work(request, call).instrument(ticket.span.clone()).await,
+            Ok((request, call)) => {
+                let callers_end = call.callers_end();
+                let result = work(request, call).instrument(ticket.span.clone()).await;
+                match callers_end {
+                    Some(end) if end.has_passed() => result.map_err(status::at_the_callers_end),
+                    _ => result,
+                }
+            }
             Err(status) => Err(status),
         };
         if let Ok(answer) = &result {
@@ -322,6 +338,7 @@ impl Rpc {
         Call {
             caller: Caller::Nobody,
             deadline: Deadline::after(asked.unwrap_or(usual).min(DEADLINE_MAX)),
+            is_deadline_asked: asked.is_some(),
             patience: Deadline::after(asked.unwrap_or(PATIENCE_MAX).min(PATIENCE_MAX)),
             request_bytes,
         }

@@ -272,6 +272,17 @@ pub fn of_proposal(error: OpsError) -> Status {
     status
 }
 
+/// The caller's own time is over. It stops listening at this moment, and says `context deadline exceeded` by itself;
+/// where our answer is there first, it says the same. Neither tells whether a write took effect.
+pub fn at_the_callers_end(status: Status) -> Status {
+    let is_about_time = [timed_out(), fate_unknown()].iter().any(|ours| ours.message() == status.message());
+    if !is_about_time {
+        return status;
+    }
+    let metadata = status.metadata().clone();
+    Status::with_metadata(Code::DeadlineExceeded, "context deadline exceeded", metadata)
+}
+
 /// Whether the work may have been done all the same.
 pub fn is_fate_unknown(status: &Status) -> bool {
     status.message() == fate_unknown().message()
@@ -305,6 +316,15 @@ mod tests {
             let beginnings = ["etcdserver: ", "holdfast: ", "election: ", "mutex: ", "\"leader\" ", "RangeStream "];
             assert!(beginnings.iter().any(|begins| text.starts_with(begins)), "{text}");
         }
+    }
+
+    #[test]
+    fn who_stops_listening_is_told_that_time_is_up() {
+        for late in [timed_out(), fate_unknown()] {
+            let told = at_the_callers_end(late);
+            assert_eq!((told.code(), told.message()), (Code::DeadlineExceeded, "context deadline exceeded"));
+        }
+        assert_eq!(at_the_callers_end(no_leader()).message(), no_leader().message());
     }
 
     /// What clients in the field compare with, word for word.
