@@ -8,6 +8,7 @@
 //!   certificate.rs         PEM to chains, keys, authorities, lists of revoked certificates; expired is refused
 //!   self_signed.rs         a pair that the node makes for itself
 //!   trust.rs               who is believed: authority, revocation, name
+//!   anchors.rs             authorities that are shown themselves, which webpki refuses and etcd takes
 //!          |
 //!   port.rs                all of it together, or what is wrong with it
 //!          |
